@@ -1,0 +1,3 @@
+// The hands of core.
+export { systemClock } from './system-clock.ts'
+export { systemRandom } from './system-random.ts'
