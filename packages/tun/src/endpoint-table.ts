@@ -137,7 +137,12 @@ export class EndpointTable {
   /** The address of an endpoint, as text. The text is made once per entry. */
   addressOf(index: number): string {
     this.check(index)
-    return (this.texts[index] ??= this.textOf(index))
+    let text = this.texts[index]
+    if (text === undefined) {
+      text = this.textOf(index)
+      this.texts[index] = text
+    }
+    return text
   }
 
   portOf(index: number): number {
