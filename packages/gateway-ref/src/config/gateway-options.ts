@@ -1,0 +1,116 @@
+import type { ListenConfig } from './gateway-config.ts'
+
+/**
+ * What the user of a gateway writes, in YAML or as an object: the same shape and the same checks for both. The JSON
+ * Schema in `schema/gateway.schema.json` says the same to editors.
+ */
+export interface GatewayOptions {
+  readonly listen?: Partial<ListenConfig> | undefined
+  readonly tls: TlsOptions
+  readonly pool: PoolOptions
+  readonly dns?: DnsOptions | undefined
+  readonly routes?: RoutesOptions | undefined
+  readonly egress?: EgressOptions | undefined
+  readonly auth: AuthOptions
+  readonly session?: SessionOptions | undefined
+  readonly datagram?: DatagramOptions | undefined
+  /** The longest IP packet a client may send or get, in bytes; each client agrees on its own value up to this. @defaultValue 1400 */
+  readonly mtu?: number | undefined
+  readonly log?: LogOptions | undefined
+}
+
+/** The gateway's certificate: PEM files (or PEM text itself), or one PKCS#12 file. */
+export type TlsOptions =
+  | {
+      /** PEM chain, the gateway's own certificate first: a path, or the text itself. */
+      readonly certificate: string
+      /** PEM private key that belongs to the certificate: a path, or the text itself. */
+      readonly key: string
+      /** File whose first line is the passphrase of an encrypted key. */
+      readonly passphraseFile?: string | undefined
+    }
+  | {
+      /** Path of a PKCS#12 file (.pfx, .p12) with the certificate, its chain and the key. */
+      readonly pkcs12: string
+      /** File whose first line is the passphrase. */
+      readonly passphraseFile?: string | undefined
+    }
+
+/** Where clients get their addresses from; at least one family. */
+export interface PoolOptions {
+  /** IPv4 prefix, /30 or shorter, such as `192.168.77.0/24`. */
+  readonly ipv4?: string | undefined
+  /** IPv6 prefix, /126 or shorter, such as `fd77:77::/64`. */
+  readonly ipv6?: string | undefined
+  /** How long a released address rests before another user may get it. @defaultValue 60 */
+  readonly quarantineSeconds?: number | undefined
+}
+
+export interface DnsOptions {
+  /** Addresses of the name servers that clients are told to use. @defaultValue [] */
+  readonly servers?: readonly string[] | undefined
+  /** Domains appended to short names. @defaultValue [] */
+  readonly searchDomains?: readonly string[] | undefined
+  /** Domains resolved through the tunnel while others are not; empty means no split. @defaultValue [] */
+  readonly splitDomains?: readonly string[] | undefined
+}
+
+export interface RoutesOptions {
+  /** Prefixes that go through the tunnel; empty means everything. @defaultValue [] */
+  readonly include?: readonly string[] | undefined
+  /** Prefixes that stay outside. @defaultValue [] */
+  readonly exclude?: readonly string[] | undefined
+  /** Most rules, include and exclude together; a configuration with more is refused. @defaultValue 500 */
+  readonly maxRules?: number | undefined
+}
+
+/** How packets leave to the corporate network. */
+export interface EgressOptions {
+  /** `translate`: our own translator; `kernel`: masquerade of the kernel. @defaultValue 'translate' */
+  readonly mode?: 'translate' | 'kernel' | 'sockets' | undefined
+  /** Outside ports that clients' flows are given, first to last. @defaultValue '20000-60999' */
+  readonly ports?: string | undefined
+  /** Outside addresses of their own, routed to this host; empty means the host's own address, by port. @defaultValue [] */
+  readonly addresses?: readonly string[] | undefined
+  /** Inner addresses of the translator, rewritten to the host's own; change them only when they are taken. */
+  readonly transit?: { readonly ipv4?: string | undefined; readonly ipv6?: string | undefined } | undefined
+}
+
+/** Who may log in; at least one of `users` and `clientCa`. */
+export interface AuthOptions {
+  /** Path of the users file, written by `twinbore user add`. */
+  readonly users?: string | undefined
+  /** PEM of the authority that issues client certificates: a path, or the text itself. */
+  readonly clientCa?: string | undefined
+  /** The part of a client certificate that names its user. @defaultValue 'cn' */
+  readonly certificateUser?: 'cn' | 'uid' | 'email' | undefined
+  /** With both `users` and `clientCa`: whether `any` of the two is enough, or `all` are asked for. @defaultValue 'any' */
+  readonly require?: 'any' | 'all' | undefined
+}
+
+export interface SessionOptions {
+  /** The longest a session lives, over all its reconnects. @defaultValue 3600 */
+  readonly maxSeconds?: number | undefined
+  /** Ends a session that carried no user data for so long; 0 means never. @defaultValue 0 */
+  readonly idleSeconds?: number | undefined
+  /** Silence after which a peer is probed; 0 means never. @defaultValue 30 */
+  readonly dpdSeconds?: number | undefined
+  /** How long a session without a channel is kept for its client to come back. @defaultValue 300 */
+  readonly cookieSeconds?: number | undefined
+  /** Most sessions at once; a login beyond it is refused and says so. @defaultValue 4096 */
+  readonly maxSessions?: number | undefined
+  /** Most sessions of one user at once. @defaultValue 16 */
+  readonly maxSessionsPerUser?: number | undefined
+}
+
+export interface DatagramOptions {
+  /** Whether clients get a DTLS channel beside the TLS one. @defaultValue true */
+  readonly enabled?: boolean | undefined
+}
+
+export interface LogOptions {
+  /** The least severe lines that are written. @defaultValue 'info' */
+  readonly level?: 'debug' | 'info' | 'warn' | 'error' | 'silent' | undefined
+  /** `auto`: text on a terminal, JSON otherwise. @defaultValue 'auto' */
+  readonly format?: 'auto' | 'json' | 'text' | undefined
+}
