@@ -8,6 +8,7 @@ const shared = {
 
 export default defineConfig({
   test: {
+    reporters: ['default', './tests/lab/summary-reporter.ts'],
     projects: [
       {
         ...shared,

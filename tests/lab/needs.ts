@@ -1,0 +1,85 @@
+// What a suite needs from the machine. A suite that lacks something is skipped with the reason in its title, which the
+// summary reporter collects; in CI (CI=true) it fails instead.
+import { accessSync, closeSync, constants, existsSync, openSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { describe, test } from 'vitest'
+
+/** What a suite may ask for: a privilege, or a program by its name. */
+export type Need = 'root' | 'tun' | ProgramNeed
+
+export type ProgramNeed = keyof typeof packageOf
+
+/** Debian's package of each program that a suite may use. */
+const packageOf = {
+  certtool: 'gnutls-bin',
+  curl: 'curl',
+  'gnutls-cli': 'gnutls-bin',
+  'gnutls-serv': 'gnutls-bin',
+  ip: 'iproute2',
+  iperf3: 'iperf3',
+  nft: 'nftables',
+  ocpasswd: 'ocserv',
+  ocserv: 'ocserv',
+  openconnect: 'openconnect',
+  openssl: 'openssl',
+  ping: 'iputils-ping',
+  socat: 'socat',
+  ss: 'iproute2',
+  tcpdump: 'tcpdump',
+  tshark: 'tshark',
+} as const
+
+/** Begins the reason in the title of a suite that was skipped. */
+export const skipMark = '[skipped: needs '
+
+type Describe = (title: string, body: () => void) => void
+
+/**
+ * Returns the `describe` of a suite that needs `names`:
+ * `needs('root', 'tun', 'openconnect')('the stock client', () => { ... })`.
+ */
+export function needs(...names: readonly Need[]): Describe {
+  const missing = names.map(explainMissing).filter(reason => reason !== undefined)
+  if (missing.length === 0) return (title, body) => void describe(title, body)
+  const reason = missing.join(', ')
+  if (process.env.CI === 'true') {
+    return title =>
+      void describe(title, () => {
+        test('has what it needs', () => {
+          throw new Error(`In CI nothing is skipped, and this suite needs ${reason}.`)
+        })
+      })
+  }
+  return (title, body) => void describe.skip(`${title} ${skipMark}${reason}]`, body)
+}
+
+/** Where a program is, or `undefined` when it is not installed. */
+export function findProgram(name: string): string | undefined {
+  const folders = `${process.env.PATH ?? ''}${delimiter}/usr/sbin${delimiter}/sbin`.split(delimiter)
+  return folders.map(folder => join(folder, name)).find(isExecutable)
+}
+
+function explainMissing(name: Need): string | undefined {
+  if (name === 'root') return process.getuid?.() === 0 ? undefined : 'root'
+  if (name === 'tun') return canOpenTun() ? undefined : 'a TUN device (/dev/net/tun)'
+  return findProgram(name) ? undefined : `${name} (Debian package ${packageOf[name]})`
+}
+
+function canOpenTun(): boolean {
+  try {
+    closeSync(openSync('/dev/net/tun', 'r+'))
+    return true
+  } catch {
+    return false
+  }
+}
+
+function isExecutable(file: string): boolean {
+  if (!existsSync(file)) return false
+  try {
+    accessSync(file, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
