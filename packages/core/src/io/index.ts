@@ -1,3 +1,21 @@
 // The hands of core.
+
+export type {
+  ConnectOptions,
+  ControlClientOptions,
+  LoginCredentials,
+  LoginResult,
+  TunnelConnection,
+} from './control-client-types.ts'
+export type {
+  ControlListenerEvents,
+  ControlListenerLimits,
+  ControlListenerOptions,
+  EstablishedStream,
+  LoginContext,
+  LoginRejection,
+  SessionGrant,
+  TunnelAttempt,
+} from './control-listener-types.ts'
 export { systemClock } from './system-clock.ts'
 export { systemRandom } from './system-random.ts'
