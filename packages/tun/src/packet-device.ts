@@ -1,4 +1,5 @@
 import type { PacketBatch } from '@twinbore/core/packet'
+import type { TunError } from './errors.ts'
 
 /**
  * Where IP packets enter and leave: a kernel TUN, one end of an in-memory pair, a wrapper around either.
@@ -26,6 +27,8 @@ export interface PacketDevice {
    * device, that is, has left room in its batch. Assign it once the reader is ready; nothing is announced before.
    */
   onReadable: (() => void) | undefined
+  /** Called once when the device is lost without `close`, for example because somebody deleted the interface. */
+  onLost: ((error: TunError) => void) | undefined
   /** Releases the device. It can be called at any time and more than once; afterwards `read` and `write` do nothing. */
   close(): void
   /** A copy of the counters. */
