@@ -11,7 +11,42 @@ export {
   type LoginMethod,
   type PeerCertificate,
 } from './protocol/credentials.ts'
+export {
+  type ClientDeparture,
+  ClientReason,
+  closeText,
+  readClientDeparture,
+  readGatewayReason,
+  writeClientReason,
+  writeGatewayReason,
+} from './protocol/disconnect-reason.ts'
 export { CoreError, type CoreErrorCode } from './protocol/errors.ts'
+export type {
+  ActiveChannel,
+  ChannelKind,
+  ClientSessionOutput,
+  CloseReason,
+  DatagramLoss,
+  FailoverReason,
+  ReconnectFailure,
+  SessionOutput,
+  SessionStats,
+  StreamLoss,
+  TrafficCount,
+} from './protocol/events.ts'
+export {
+  DATAGRAM_FRAME_HEADER_BYTES,
+  datagramFramePayload,
+  encodeDatagramFrame,
+  encodeStreamFrame,
+  FrameType,
+  isControlFrame,
+  MAX_STREAM_PAYLOAD_BYTES,
+  STREAM_FRAME_HEADER_BYTES,
+  unwrapDatagramFrames,
+  wrapDatagramFrames,
+  wrapStreamFrames,
+} from './protocol/frame.ts'
 export {
   defaultGatewayLoginOptions,
   type GatewayLoginOptions,
@@ -38,6 +73,16 @@ export {
   type SessionRegistryOptions,
   type SessionRegistryOutput,
 } from './protocol/session-registry.ts'
-export type { ChannelTimers, DatagramOffer, RekeyMethod, TunnelParameters } from './protocol/tunnel-parameters.ts'
+export type {
+  ChannelTimers,
+  ChannelTimers,
+  DatagramOffer,
+  DatagramOffer,
+  RekeyMethod,
+  RekeyMethod,
+  TunnelParameters,
+  TunnelParameters,
+} from './protocol/tunnel-parameters.ts'
 // Negotiation
 export type { DeviceClaims, TunnelRequest } from './protocol/tunnel-request.ts'
+export type { TunnelSession } from './protocol/tunnel-session.ts'
