@@ -75,12 +75,8 @@ export {
 } from './protocol/session-registry.ts'
 export type {
   ChannelTimers,
-  ChannelTimers,
-  DatagramOffer,
   DatagramOffer,
   RekeyMethod,
-  RekeyMethod,
-  TunnelParameters,
   TunnelParameters,
 } from './protocol/tunnel-parameters.ts'
 // Negotiation
