@@ -1,17 +1,11 @@
-// Packets as bytes in place: the batch, why a slot is dropped, the door, field access, checksums, and what is built on them.
+// Packets as bytes in place: the batch, the door, field access, checksums, and what is built on them.
+
+export { DROP_REASON_COUNT, DropReason, dropReasonName } from './drop-reason.ts'
+export { PacketBatch, type PacketBatchOptions, Verdict } from './packet-batch.ts'
 
 // The door, and where the transport header is.
+
 export { checkEmbeddedPacket, checkPacket, checkPackets, packetLength } from './check-packet.ts'
-// What is computed over packets.
-export * from './checksum.ts'
-export { DROP_REASON_COUNT, DropReason, dropReasonName } from './drop-reason.ts'
-export * from './icmp.ts'
-// Field access, header by header.
-export { IpProtocol, ipVersion } from './ip-protocol.ts'
-export * from './ipv4.ts'
-export * from './ipv6.ts'
-export { PacketBatch, type PacketBatchOptions, Verdict } from './packet-batch.ts'
-export * from './tcp.ts'
 export {
   hasRoutingHeader,
   isFragment,
@@ -20,4 +14,23 @@ export {
   transportOffset,
   transportProtocol,
 } from './transport.ts'
+
+// Field access, header by header.
+
+export * from './icmp.ts'
+export { IpProtocol, ipVersion } from './ip-protocol.ts'
+export * from './ipv4.ts'
+export * from './ipv6.ts'
+export * from './tcp.ts'
 export * from './udp.ts'
+
+// What is computed over packets and changed in them.
+
+export * from './checksum.ts'
+export { buildIcmpError, type IcmpErrorOptions, mayAnswerWithIcmpError } from './icmp-error.ts'
+export { clampMss, clampMssToMtu } from './mss-clamp.ts'
+
+// For people.
+
+export { ipv4Text, ipv6Text } from './address-text.ts'
+export { packetText } from './packet-text.ts'
