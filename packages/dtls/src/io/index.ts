@@ -1,1 +1,2 @@
-export {}
+// The hands of dtls.
+export { nodeCrypto, nodeRandom } from './node-crypto.ts'
