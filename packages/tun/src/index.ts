@@ -5,5 +5,13 @@ export { type CaptureOptions, captured, lossy, traced } from './device-middlewar
 export { type Endpoint, EndpointTable, type EndpointTableOptions } from './endpoint-table.ts'
 export { TunError, type TunErrorCode } from './errors.ts'
 export { MemoryDevice, type MemoryPairOptions, memoryPair } from './memory-device.ts'
+export {
+  type DatagramSocketOptions,
+  defaultDatagramBufferBytes,
+  defaultReceiveQueue,
+  defaultSendQueueBytes,
+  defaultTunMtu,
+  type TunOptions,
+} from './options.ts'
 export type { PacketDevice, PacketDeviceStats } from './packet-device.ts'
 export { type CaptureDirection, type CaptureInterface, capturedPacket, captureHeader } from './pcapng.ts'

@@ -1,1 +1,13 @@
-export {}
+// What opens real devices and sockets. Everything of this subpath touches the operating system.
+
+export {
+  type LinkChange,
+  LinkSettings,
+  type LinkState,
+  type Route,
+  type RouteKind,
+  type RouteLookup,
+} from './linux/link-settings.ts'
+export { openTun } from './open-tun.ts'
+export { openDatagramSocket } from './open-udp.ts'
+export { wallClockNanoseconds } from './wall-clock.ts'

@@ -1,0 +1,45 @@
+// Layouts and constants of the kernel interface, for x86-64 and arm64 (asm-generic, LP64, little endian).
+
+/** Flags of open(2). */
+export const O_RDWR = 0x2
+export const O_NONBLOCK = 0x800
+export const O_CLOEXEC = 0x80000
+
+/** linux/if_tun.h */
+export const TUNSETIFF = 0x400454ca
+export const TUNSETPERSIST = 0x400454cb
+export const IFF_TUN = 0x0001
+export const IFF_NO_PI = 0x1000
+export const IFF_TUN_EXCL = 0x8000
+
+/** linux/socket.h */
+export const AF_INET = 2
+export const AF_INET6 = 10
+export const AF_NETLINK = 16
+export const SOCK_RAW = 3
+export const SOCK_CLOEXEC = 0x80000
+export const MSG_DONTWAIT = 0x40
+export const NETLINK_ROUTE = 0
+
+/** struct ifreq of linux/if.h: char name[16] @0; u16 flags @16; 40 bytes. */
+export const IFREQ_BYTES = 40
+export const IFNAMSIZ = 16
+
+/** Writes a struct ifreq with name and flags. */
+export function writeIfreq(bytes: Uint8Array, name: string, flags: number): void {
+  bytes.fill(0, 0, IFREQ_BYTES)
+  for (let i = 0; i < name.length; i++) bytes[i] = name.charCodeAt(i)
+  bytes[16] = flags & 0xff
+  bytes[17] = flags >> 8
+}
+
+/** The name in a struct ifreq. */
+export function readIfreqName(bytes: Uint8Array): string {
+  const end = bytes.indexOf(0)
+  return String.fromCharCode(...bytes.subarray(0, Math.min(end === -1 ? IFNAMSIZ : end, IFNAMSIZ)))
+}
+
+/** Whether the kernel would take this as an interface name: 1 to 15 characters, no slash, blank or colon. `%d` is a counter. */
+export function isInterfaceName(name: string): boolean {
+  return /^[!-~]{1,15}$/.test(name) && !/[/:]/.test(name) && name !== '.' && name !== '..'
+}
