@@ -53,10 +53,18 @@ function count(test: TestCase, file: string, totals: Totals, skipped: Map<string
   const { state } = test.result()
   if (state === 'passed') totals.passed += 1
   else if (state === 'failed') failed.push(`${file}: ${test.fullName}`)
-  else {
+  else if (!isBehindFailure(test)) {
     totals.skipped += 1
     const reason = skipReason(test) ?? `${file}: ${test.fullName}`
     skipped.set(reason, (skipped.get(reason) ?? 0) + 1)
+  }
+}
+
+// A test that never ran because a hook around it threw: the suite's failure tells of it.
+function isBehindFailure(test: TestCase): boolean {
+  for (let parent: TestSuite | TestModule = test.parent; ; parent = parent.parent) {
+    if (parent.errors().length > 0) return true
+    if (parent.type === 'module') return false
   }
 }
 

@@ -1,0 +1,130 @@
+// What tests send through a tunnel: pings, files with their hashes, and iperf3's streams.
+import { fileURLToPath } from 'node:url'
+import { corporateAddress, corporateAddress6, type HostName, type LabNetwork } from './lab-network.ts'
+import type { LabProcess } from './lab-process.ts'
+
+const transferProgram = fileURLToPath(new URL('./transfer.mjs', import.meta.url))
+const transferPort = 8080
+
+export interface TransferResult {
+  readonly bytes: number
+  readonly seconds: number
+  /** SHA-256 at the client. */
+  readonly here: string
+  /** SHA-256 at the corporate host. */
+  readonly there: string
+  /** The client's address as the corporate host saw it. */
+  readonly peer: string
+}
+
+/** Starts the corporate host's file server for IPv4 and IPv6. */
+export async function startFileServer(network: LabNetwork): Promise<void> {
+  for (const address of [corporateAddress, corporateAddress6]) {
+    const server = network.start('corporate', process.execPath, [transferProgram, 'serve', address, `${transferPort}`])
+    await server.waitFor(/ready/)
+  }
+}
+
+export function download(
+  network: LabNetwork,
+  bytes: number,
+  address: string = corporateAddress,
+): Promise<TransferResult> {
+  return transfer(network, ['get', `http://${bracketed(address)}:${transferPort}/${bytes}`])
+}
+
+export function upload(
+  network: LabNetwork,
+  bytes: number,
+  address: string = corporateAddress,
+): Promise<TransferResult> {
+  return transfer(network, ['put', `http://${bracketed(address)}:${transferPort}/`, `${bytes}`])
+}
+
+export interface PingResult {
+  readonly sent: number
+  readonly received: number
+  /** Milliseconds since 1970 and sequence number of each answer. */
+  readonly answers: readonly { readonly at: number; readonly sequence: number }[]
+}
+
+/** Sends `count` echo requests and waits for the answers. */
+export async function ping(
+  network: LabNetwork,
+  address: string,
+  { count = 3, host = 'client', sizeBytes = 56 }: { count?: number; host?: HostName; sizeBytes?: number } = {},
+): Promise<PingResult> {
+  const args = ['-n', '-D', '-c', `${count}`, '-i', '0.2', '-W', '2', '-s', `${sizeBytes}`, address]
+  const { output } = await network.run(host, 'ping', args, { timeoutMs: 10_000 + count * 2_200 })
+  return parsePing(output)
+}
+
+/** Sends an echo request every `intervalSeconds` until it is stopped: `readPing` tells what came back. */
+export function startPing(network: LabNetwork, address: string, intervalSeconds = 0.1): LabProcess {
+  return network.start('client', 'ping', ['-n', '-D', '-O', '-i', `${intervalSeconds}`, address])
+}
+
+/** Waits for an answer to a request that is sent from now on. */
+export async function nextAnswer(pinging: LabProcess, timeoutMs = 60_000): Promise<void> {
+  await pinging.waitFor(/bytes from [^\n]*\n(?:.*\n)*?.*bytes from [^\n]*\n/, { since: pinging.mark, timeoutMs })
+}
+
+/** The longest time, in milliseconds, between two answers. */
+export function longestGap(pinging: LabProcess): number {
+  const times = parsePing(pinging.output).answers.map(answer => answer.at)
+  return Math.max(0, ...times.slice(1).map((at, index) => at - times[index]!))
+}
+
+/** Ends a running ping and tells what it saw. */
+export async function readPing(pinging: LabProcess): Promise<PingResult> {
+  const { output } = await pinging.stop('SIGINT')
+  return parsePing(output)
+}
+
+export interface StreamResult {
+  readonly bitsPerSecond: number
+  readonly bytes: number
+}
+
+export async function startIperfServer(network: LabNetwork): Promise<void> {
+  const server = network.start('corporate', 'iperf3', ['--server', '--forceflush'])
+  await server.waitFor(/listening/i)
+}
+
+/** One TCP stream of iperf3: `up` from the client to the corporate host, or `down`. */
+export async function stream(
+  network: LabNetwork,
+  direction: 'up' | 'down',
+  {
+    seconds = 2,
+    address = corporateAddress,
+    streams = 1,
+  }: { seconds?: number; address?: string; streams?: number } = {},
+): Promise<StreamResult> {
+  const args = ['--client', address, '--json', '--time', `${seconds}`, '--parallel', `${streams}`]
+  const stdout = await network.mustRun('client', 'iperf3', [...args, ...(direction === 'down' ? ['--reverse'] : [])], {
+    timeoutMs: seconds * 1000 + 30_000,
+  })
+  const report = JSON.parse(stdout) as { end: { sum_received: { bits_per_second: number; bytes: number } } }
+  const { bits_per_second: bitsPerSecond, bytes } = report.end.sum_received
+  return { bitsPerSecond, bytes }
+}
+
+async function transfer(network: LabNetwork, args: readonly string[]): Promise<TransferResult> {
+  const stdout = await network.mustRun('client', process.execPath, [transferProgram, ...args], { timeoutMs: 120_000 })
+  return JSON.parse(stdout) as TransferResult
+}
+
+function parsePing(output: string): PingResult {
+  const answers = [...output.matchAll(/^\[(\d+\.\d+)\] \d+ bytes from .*?icmp_seq=(\d+)/gm)].map(match => ({
+    at: Number(match[1]) * 1000,
+    sequence: Number(match[2]),
+  }))
+  const summary = /(\d+) packets transmitted, (\d+)/.exec(output)
+  if (output !== '' && !/bytes of data|data bytes/.test(output)) throw new Error(output)
+  return { sent: Number(summary?.[1] ?? 0), received: Number(summary?.[2] ?? 0), answers }
+}
+
+function bracketed(address: string): string {
+  return address.includes(':') ? `[${address}]` : address
+}
