@@ -1,0 +1,53 @@
+import type { IpAddress, Prefix } from '@twinbore/core/address'
+import type { PacketDevice } from '@twinbore/tun'
+import type { EgressConfig } from '../config/gateway-config.ts'
+import type { Logger } from '../log/logger.ts'
+
+/**
+ * A way out to the corporate network. `start` opens the device and arms the host: rules that drop what must not leave are
+ * in place before anything is forwarded. `stop` takes everything back. If the process dies, the device goes with it, and
+ * what stays of the rules lets nothing of the pool through; the next start with the same instance name clears it up.
+ */
+export interface Egress {
+  /** How packets leave. */
+  readonly mode: EgressConfig['mode']
+  /** Where the data plane writes packets that leave and reads packets that come. Throws before `start` has resolved. */
+  readonly device: PacketDevice
+  /** What a translator in front of the device must keep to; `undefined` when the kernel translates. Throws before `start` has resolved. */
+  readonly translation: Translation | undefined
+  /** @throws GatewayError `ERR_GATEWAY_HOST` when the host lacks a right, a device or nftables; everything is taken back then */
+  start(): Promise<void>
+  /** Closes the device and removes addresses, routes, rules and settings. Can be called more than once. */
+  stop(): Promise<void>
+}
+
+/** Bounds of a translator, in the terms of `@twinbore/pat`. */
+export interface Translation {
+  /** The addresses that packets on the device carry: transit addresses, or outside addresses of their own. */
+  readonly outsideAddresses: readonly IpAddress[]
+  /** Sources of ICMP errors to clients: the gateway's addresses in the pool. */
+  readonly gatewayAddresses: readonly IpAddress[]
+  readonly portRange: { readonly first: number; readonly last: number }
+  /** Ports of the range that a program of the host already uses. */
+  readonly excludedPorts: readonly number[]
+  /** False: the host's kernel forwards the packets too and takes one off itself. */
+  readonly decrementTtl: boolean
+}
+
+export interface EgressSettings {
+  /** Tells gateways of one host apart; goes into names of rules. Letters, digits, `-`, `_`, at most 32. */
+  readonly instance: string
+  readonly config: EgressConfig
+  readonly pool: { readonly ipv4: Prefix | undefined; readonly ipv6: Prefix | undefined }
+  /** The gateway's own addresses inside the pool. */
+  readonly gatewayAddresses: { readonly ipv4: IpAddress | undefined; readonly ipv6: IpAddress | undefined }
+  /** Longest packet of the tunnel. The device may have a longer one: make batches with `slotBytes >= device.mtu`. */
+  readonly mtu: number
+  /** TCP and UDP ports that the gateway listens on. Never given to clients. */
+  readonly listenPorts: readonly number[]
+  /** Interface name of the device. @defaultValue 'tb%d': the kernel counts */
+  readonly deviceName?: string
+  /** The host's own addresses on the corporate side. @defaultValue found by looking up the default route */
+  readonly hostAddresses?: { readonly ipv4?: IpAddress; readonly ipv6?: IpAddress }
+  readonly log: Logger
+}
