@@ -1,0 +1,79 @@
+import type { ConfigProblem } from '../config-problem.ts'
+import type { GatewayConfig } from '../gateway-config.ts'
+import { certificateBlocks, IdentityError, loadServerIdentity, parseCertificate, readPem } from '../../identity/io/server-identity.ts'
+import { readUsersFile } from '../../auth/io/users-file.ts'
+
+const day = 24 * 3600 * 1000
+
+/**
+ * Opens what a configuration points to and finds what would fail later: files that can't be read, a key of another
+ * certificate, certificates out of their time, mistakes in the users file.
+ *
+ * @param now wall-clock milliseconds
+ */
+export async function checkConfigFiles(config: GatewayConfig, now: number = Date.now()): Promise<ConfigProblem[]> {
+  const found = await Promise.all([checkIdentity(config, now), checkClientCa(config, now), checkUsers(config)])
+  return found.flat()
+}
+
+async function checkIdentity({ tls }: GatewayConfig, now: number): Promise<ConfigProblem[]> {
+  try {
+    const { notBefore, notAfter } = await loadServerIdentity(tls)
+    return validity(['tls', tls.type === 'pem' ? 'certificate' : 'pkcs12'], 'the certificate', notBefore, notAfter, now)
+  } catch (error) {
+    return [problemOf(error, 'tls')]
+  }
+}
+
+async function checkClientCa({ auth }: GatewayConfig, now: number): Promise<ConfigProblem[]> {
+  if (auth.clientCa === undefined) return []
+  const path = ['auth', 'clientCa']
+  try {
+    const name = 'file' in auth.clientCa ? `'${auth.clientCa.file}'` : 'the text given'
+    const blocks = certificateBlocks(await readPem(auth.clientCa, 'certificate'))
+    if (blocks.length === 0) return [{ severity: 'error', path, message: `${name} holds no PEM certificate` }]
+    return blocks.flatMap(block => {
+      const authority = parseCertificate(block, 'certificate', name)
+      const subject = authority.subject.replace(/\n/g, ', ')
+      if (!authority.ca) {
+        const message = `${name} holds '${subject}', which is not a certificate authority; name the one that issued it`
+        return [{ severity: 'error' as const, path, message }]
+      }
+      const [from, to] = [Date.parse(authority.validFrom), Date.parse(authority.validTo)]
+      return validity(path, `the authority '${subject}'`, from, to, now)
+    })
+  } catch (error) {
+    return [{ ...problemOf(error, 'auth'), path }]
+  }
+}
+
+async function checkUsers({ auth }: GatewayConfig): Promise<readonly ConfigProblem[]> {
+  if (auth.users === undefined) return []
+  const path = ['auth', 'users']
+  try {
+    const { users, problems } = await readUsersFile(auth.users)
+    if (problems.length > 0) return problems
+    if (users.size > 0 || auth.clientCa) return []
+    const message = `'${auth.users}' has no users; add one: twinbore user add NAME --users ${auth.users}`
+    return [{ severity: 'warning', path, message }]
+  } catch (error) {
+    return [{ severity: 'error', path, message: error instanceof Error ? error.message : String(error) }]
+  }
+}
+
+function validity(path: string[], what: string, from: number, to: number, now: number): ConfigProblem[] {
+  const date = (time: number) => new Date(time).toISOString().slice(0, 10)
+  if (now > to) return [{ severity: 'error', path, message: `${what} expired on ${date(to)}; renew it` }]
+  if (now < from) {
+    return [{ severity: 'error', path, message: `${what} is valid from ${date(from)} only; check this host's clock` }]
+  }
+  if (to - now < 14 * day) {
+    return [{ severity: 'warning', path, message: `${what} expires on ${date(to)}; renew it` }]
+  }
+  return []
+}
+
+function problemOf(error: unknown, section: string): ConfigProblem {
+  if (error instanceof IdentityError) return { severity: 'error', path: [section, error.setting], message: error.message }
+  throw error
+}
