@@ -1,7 +1,13 @@
+import { isReadableByOthers, readUsersFile } from '../../auth/io/users-file.ts'
+import {
+  certificateBlocks,
+  IdentityError,
+  loadServerIdentity,
+  parseCertificate,
+  readPem,
+} from '../../identity/io/server-identity.ts'
 import type { ConfigProblem } from '../config-problem.ts'
 import type { GatewayConfig } from '../gateway-config.ts'
-import { certificateBlocks, IdentityError, loadServerIdentity, parseCertificate, readPem } from '../../identity/io/server-identity.ts'
-import { readUsersFile } from '../../auth/io/users-file.ts'
 
 const day = 24 * 3600 * 1000
 
@@ -53,6 +59,10 @@ async function checkUsers({ auth }: GatewayConfig): Promise<readonly ConfigProbl
   try {
     const { users, problems } = await readUsersFile(auth.users)
     if (problems.length > 0) return problems
+    if (await isReadableByOthers(auth.users)) {
+      const message = `'${auth.users}' can be read by other users of this host; run: chmod 600 ${auth.users}`
+      return [{ severity: 'warning', path, message }]
+    }
     if (users.size > 0 || auth.clientCa) return []
     const message = `'${auth.users}' has no users; add one: twinbore user add NAME --users ${auth.users}`
     return [{ severity: 'warning', path, message }]
@@ -74,6 +84,7 @@ function validity(path: string[], what: string, from: number, to: number, now: n
 }
 
 function problemOf(error: unknown, section: string): ConfigProblem {
-  if (error instanceof IdentityError) return { severity: 'error', path: [section, error.setting], message: error.message }
+  if (error instanceof IdentityError)
+    return { severity: 'error', path: [section, error.setting], message: error.message }
   throw error
 }

@@ -1,0 +1,110 @@
+import { randomBytes } from 'node:crypto'
+import { mkdir, readFile, stat } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
+import { type Document, isMap, parseDocument } from 'yaml'
+import { formatProblem } from '../../config/config-problem.ts'
+import { readYaml } from '../../config/yaml-source.ts'
+import { GatewayError } from '../../errors.ts'
+import { describeSystemError } from '../../identity/io/server-identity.ts'
+import { writeFileAtomic } from '../../io/write-file-atomic.ts'
+import { toBase32 } from '../base32.ts'
+import { formatPasswordRecord, type PasswordRecord } from '../password-record.ts'
+import { isUsersFileName, readUsers, type UsersTable } from '../users.ts'
+
+// The users file is written by the program and by hand; what people wrote into it (comments, order) stays.
+
+/** Reads a users file. Mistakes in it are `problems`. @throws GatewayError when it can't be read */
+export async function readUsersFile(file: string): Promise<UsersTable> {
+  return readUsers(readYaml(await readText(file), file))
+}
+
+/** Whether others than the owner may read the file, which holds what passwords are checked with. */
+export async function isReadableByOthers(file: string): Promise<boolean> {
+  return process.platform !== 'win32' && ((await stat(file)).mode & 0o077) !== 0
+}
+
+/** What a new user starts with. */
+export interface NewUser {
+  readonly name: string
+  readonly password: PasswordRecord
+  readonly groups?: readonly string[]
+  /** Whether the user gets a secret for one-time codes. */
+  readonly otp?: boolean
+}
+
+/**
+ * Adds a user; the file is made when it is missing.
+ *
+ * @returns the new secret of one-time codes in base32, with `otp`
+ * @throws GatewayError when the name can't be used or is taken
+ */
+export async function addUser(file: string, user: NewUser): Promise<{ readonly otpSecret: string | undefined }> {
+  if (!isUsersFileName(user.name)) {
+    throw failure(
+      `'${user.name}' is not a user name; use 1 to 64 of A-Z a-z 0-9 . _ @ + -, the first a letter or digit`,
+    )
+  }
+  const otpSecret = user.otp ? toBase32(randomBytes(20)) : undefined
+  await edit(file, true, document => {
+    if (document.has(user.name)) {
+      throw failure(`${file} has a user '${user.name}' already; change the password with: twinbore user set-password`)
+    }
+    const entry = {
+      password: formatPasswordRecord(user.password),
+      ...(otpSecret === undefined ? {} : { otp: { secret: otpSecret } }),
+      ...(user.groups && user.groups.length > 0 ? { groups: [...user.groups] } : {}),
+    }
+    document.set(user.name, document.createNode(entry))
+  })
+  return { otpSecret }
+}
+
+/** Removes a user. @throws GatewayError when there is none of this name */
+export async function removeUser(file: string, name: string): Promise<void> {
+  await edit(file, false, document => {
+    if (!document.delete(name)) throw failure(`${file} has no user '${name}'`)
+  })
+}
+
+/** Gives a user another password. @throws GatewayError when there is no such user */
+export async function setPassword(file: string, name: string, password: PasswordRecord): Promise<void> {
+  await edit(file, false, document => {
+    if (!document.has(name)) throw failure(`${file} has no user '${name}'; add one with: twinbore user add`)
+    document.setIn([name, 'password'], formatPasswordRecord(password))
+  })
+}
+
+async function edit(file: string, create: boolean, change: (document: Document) => void): Promise<void> {
+  for (let attempt = 0; ; attempt++) {
+    const before = await readText(file, create)
+    const document: Document = parseDocument(before)
+    const { problems } = readUsers(readYaml(before, file))
+    // A file with a mistake is not rewritten: what the mistake meant would be lost.
+    if (problems.length > 0) throw failure(problems.map(formatProblem).join('\n'))
+    if (!isMap(document.contents)) document.contents = document.createNode({})
+    change(document)
+    // Somebody else may have written meanwhile; their change must not be lost.
+    if ((await readText(file, create)) === before) {
+      if (create) await mkdir(dirname(resolve(file)), { recursive: true, mode: 0o700 })
+      const text = document.toString({ lineWidth: 0 })
+      await writeFileAtomic(file, text === '{}\n' ? '' : text, 0o600).catch((cause: unknown) => {
+        throw failure(`${file} can't be written: ${describeSystemError(cause)}`, cause)
+      })
+      return
+    }
+    if (attempt === 4) throw failure(`${file} keeps changing; try again`)
+  }
+}
+
+async function readText(file: string, missingIsEmpty = false): Promise<string> {
+  try {
+    return await readFile(file, 'utf8')
+  } catch (cause) {
+    if (missingIsEmpty && (cause as NodeJS.ErrnoException).code === 'ENOENT') return ''
+    throw failure(`'${file}' can't be read: ${describeSystemError(cause)}`, cause)
+  }
+}
+
+function failure(message: string, cause?: unknown): GatewayError {
+  return new GatewayError('ERR_GATEWAY_USERS_FILE', message, { cause })
+}
