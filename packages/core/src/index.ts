@@ -48,6 +48,13 @@ export {
   wrapStreamFrames,
 } from './protocol/frame.ts'
 export {
+  GatewayLogin,
+  type GatewayLoginCounter,
+  type GatewayLoginOutput,
+  type LoginHttpRequest,
+  type LoginRejection,
+} from './protocol/gateway-login.ts'
+export {
   defaultGatewayLoginOptions,
   type GatewayLoginOptions,
   type LoginGroup,

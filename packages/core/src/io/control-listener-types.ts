@@ -1,5 +1,6 @@
 import type { SecureContextOptions, TLSSocket } from 'node:tls'
 import type { CredentialsAnswer, CredentialsCheck, LoginIdentity, PeerCertificate } from '../protocol/credentials.ts'
+import type { LoginRejection } from '../protocol/gateway-login.ts'
 import type { GatewayLoginOptions } from '../protocol/gateway-login-options.ts'
 import type { HeaderLines } from '../protocol/http-message.ts'
 import type { TunnelParameters } from '../protocol/tunnel-parameters.ts'
@@ -60,8 +61,6 @@ export interface ControlListenerEvents {
   }) => void
   'login-established': (event: { readonly identity: LoginIdentity; readonly remoteAddress: string }) => void
 }
-
-export type LoginRejection = 'credentials' | 'no-certificate' | 'certificate-identity' | 'too-many-tries'
 
 /** A client asks for its tunnel. Exactly one of `accept` and `refuse` answers it. */
 export interface TunnelAttempt {

@@ -13,7 +13,6 @@ export type {
   ControlListenerOptions,
   EstablishedStream,
   LoginContext,
-  LoginRejection,
   SessionGrant,
   TunnelAttempt,
 } from './control-listener-types.ts'
