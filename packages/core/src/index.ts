@@ -87,5 +87,16 @@ export type {
   TunnelParameters,
 } from './protocol/tunnel-parameters.ts'
 // Negotiation
-export type { DeviceClaims, TunnelRequest } from './protocol/tunnel-request.ts'
+export { readTunnelReply, writeTunnelReply } from './protocol/tunnel-reply.ts'
+export {
+  type DatagramWish,
+  type DeviceClaims,
+  PSK_NEGOTIATE,
+  readTunnelRequest,
+  TUNNEL_PATH,
+  type TunnelRequest,
+  tunnelCookie,
+  wantsPsk,
+  writeTunnelRequest,
+} from './protocol/tunnel-request.ts'
 export type { TunnelSession } from './protocol/tunnel-session.ts'

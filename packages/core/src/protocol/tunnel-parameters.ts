@@ -36,6 +36,7 @@ export interface TunnelParameters {
     readonly splitDomains: readonly string[]
     /** Whether no name may be resolved outside the tunnel. */
     readonly tunnelAll: boolean
+    readonly winsServers?: readonly IpAddress[]
   }
   readonly routes: {
     /** Empty means everything goes through the tunnel. */
@@ -60,4 +61,16 @@ export interface TunnelParameters {
   readonly clientBypass: boolean
   readonly banner?: string
   readonly hostname?: string
+  /** The gateway's product name. Gateways keep it to themselves unless told otherwise. */
+  readonly serverName?: string
+  /** Whether the client looks up the gateway's name anew when it reconnects. */
+  readonly dynamicDns?: boolean
+  readonly proxy?: WebProxy
+}
+
+/** The web proxy that a client is told to use inside the tunnel; texts as its browser takes them. */
+export interface WebProxy {
+  readonly pacUrl?: string
+  readonly server?: string
+  readonly exceptions?: readonly string[]
 }
