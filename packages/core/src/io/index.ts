@@ -7,6 +7,7 @@ export type {
   LoginResult,
   TunnelConnection,
 } from './control-client-types.ts'
+export { ControlListener, type ControlListenerCounter, defaultControlListenerLimits } from './control-listener.ts'
 export type {
   ControlListenerEvents,
   ControlListenerLimits,
