@@ -108,8 +108,8 @@ export class ControlListener extends EventEmitter<ControlListenerEvents> {
   }
 
   /** Counters since the start, connections without a tunnel, and unfinished logins. */
-  stats(): Record<ControlListenerCounter, number> & { connections: number; unfinishedLogins: number } {
-    return { ...this.counters.snapshot(), connections: this.limits.size, unfinishedLogins: this.login.size }
+  stats(): Record<ControlListenerCounter, number> & { openConnections: number; unfinishedLogins: number } {
+    return { ...this.counters.snapshot(), openConnections: this.limits.size, unfinishedLogins: this.login.size }
   }
 
   /**

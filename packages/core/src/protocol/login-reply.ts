@@ -118,9 +118,8 @@ function fieldElement(field: LoginField): XmlElement {
   return element('select', { name, label }, ...options)
 }
 
-/** An element for a text of a gateway. A percent sign would be a place for `param1` to clients, so it is doubled. */
 function textElement(name: string, text: string | undefined): XmlElement | undefined {
-  return text === undefined || text === '' ? undefined : element(name, {}, text.replaceAll('%', '%%'))
+  return text === undefined || text === '' ? undefined : element(name, {}, text)
 }
 
 type TextName = 'title' | 'banner' | 'message' | 'error'
@@ -131,13 +130,11 @@ function optionalText(name: TextName, parent: XmlElement | undefined): { readonl
   return text === '' ? {} : { [name]: text }
 }
 
-/** Puts `param1` and `param2` in the place of the first and second `%s`. */
+/** Puts `param1` and `param2`, where there are any, in the place of the first and second `%s`. */
 function withParameters(text: string, source: XmlElement | undefined): string {
-  if (!text.includes('%')) return text
+  if (!source?.attributes.has('param1')) return text
   let next = 1
-  return text.replaceAll(/%([%s])/g, (_, what: string) =>
-    what === '%' ? '%' : (source?.attributes.get(`param${next++}`) ?? ''),
-  )
+  return text.replaceAll('%s', () => source.attributes.get(`param${next++}`) ?? '')
 }
 
 function cut(text: string): string {
