@@ -1,5 +1,14 @@
 // The protocol surface of core, in reading order. Runtime, packets, addresses, the test kit and the hands have subpaths of their own.
 
+export {
+  type ChannelChange,
+  ChannelSelector,
+  type ChannelSelectorOptions,
+  type DatagramEvent,
+  type SelectorState,
+  selectorTransitions,
+} from './protocol/channel-selector.ts'
+export { ClientSession } from './protocol/client-session.ts'
 // Login
 export {
   type CertificateIdentityField,
@@ -59,6 +68,7 @@ export {
   type GatewayLoginOptions,
   type LoginGroup,
 } from './protocol/gateway-login-options.ts'
+export { GatewaySession } from './protocol/gateway-session.ts'
 export {
   type HeaderLines,
   type HttpReply,
@@ -66,7 +76,22 @@ export {
   headerValue,
   headerValues,
 } from './protocol/http-message.ts'
+export { Liveness, type LivenessOptions, type LivenessOutput, type QuickWatchOptions } from './protocol/liveness.ts'
 export type { LoginField, LoginForm, LoginOption } from './protocol/login-form.ts'
+export {
+  clampTunnelMtu,
+  type DatagramMtuInput,
+  datagramTunnelMtu,
+  MAX_MTU,
+  MIN_MTU_IPV4,
+  MIN_MTU_IPV6,
+  maxDatagramPayload,
+  RecordOverhead,
+} from './protocol/mtu.ts'
+export { PathMtu, type PathMtuOutput } from './protocol/path-mtu.ts'
+export { RoundTrip } from './protocol/round-trip.ts'
+export { Session } from './protocol/session.ts'
+export { type ClientSessionOptions, defaultQuickWatch, type GatewaySessionOptions } from './protocol/session-options.ts'
 // Sessions
 export {
   type ConnectedSession,
@@ -80,6 +105,12 @@ export {
   type SessionRegistryOptions,
   type SessionRegistryOutput,
 } from './protocol/session-registry.ts'
+export {
+  type DeframerStep,
+  StreamDeframer,
+  type StreamDeframerOptions,
+  type StreamViolation,
+} from './protocol/stream-deframer.ts'
 export type {
   ChannelTimers,
   DatagramOffer,

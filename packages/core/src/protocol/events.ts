@@ -99,7 +99,7 @@ export type SessionOutput =
   | { readonly type: 'mtu-changed'; readonly mtu: number }
   /** End the stream connection, after what is queued. No `streamClosed` is expected for it. */
   | { readonly type: 'close-stream' }
-  /** Close the association of the datagram channel (all of them, should a new one be under way). No `datagramClosed` is expected. */
+  /** Close the association of the datagram channel, an attempt under way included. No `datagramClosed` or `datagramFailed` is expected. */
   | { readonly type: 'close-datagram' }
   /** The session is over: the last output. `text` is what the peer said or what the user may be told. */
   | { readonly type: 'closed'; readonly reason: CloseReason; readonly text: string }
@@ -114,7 +114,8 @@ export type ClientSessionOutput =
   | { readonly type: 'reconnect-stream'; readonly cause: 'lost' | 'rekey'; readonly attempt: number }
   /**
    * Open a datagram channel now, with the offer and the key of the newest stream. Answer with `datagramOpened` (a new
-   * association takes over from the one before, close that) or `datagramClosed`. `attempt` counts from 1.
+   * association takes over from the one before, close that) or `datagramFailed`. Asked again before the answer, drop
+   * the attempt under way. `attempt` counts from 1.
    */
   | { readonly type: 'open-datagram'; readonly attempt: number }
 

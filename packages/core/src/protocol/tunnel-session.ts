@@ -26,7 +26,7 @@ export interface TunnelSession<Output> extends Machine<Output> {
 
   /** A datagram association of this session is established; it replaces the one before. `maxPayload` is the longest plaintext of one record. */
   datagramOpened(maxPayload: number, now: Milliseconds): void
-  /** The newest association is gone, or an attempt to open one failed. Not for associations that were replaced. */
+  /** The newest association, which was established, is gone. Not for associations that were replaced. */
   datagramClosed(loss: DatagramLoss, now: Milliseconds): void
   /** An authenticated control frame of the datagram channel. */
   handleDatagramFrame(type: number, payload: Uint8Array, now: Milliseconds): void
