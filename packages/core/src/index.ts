@@ -82,10 +82,8 @@ export {
   clampTunnelMtu,
   type DatagramMtuInput,
   datagramTunnelMtu,
-  MAX_MTU,
-  MIN_MTU_IPV4,
-  MIN_MTU_IPV6,
   maxDatagramPayload,
+  minTunnelMtu,
   RecordOverhead,
 } from './protocol/mtu.ts'
 export { PathMtu, type PathMtuOutput } from './protocol/path-mtu.ts'

@@ -12,7 +12,7 @@ import type {
 } from './events.ts'
 import { FrameType } from './frame.ts'
 import type { LivenessOptions } from './liveness.ts'
-import { MIN_MTU_IPV4, MIN_MTU_IPV6 } from './mtu.ts'
+import { minTunnelMtu } from './mtu.ts'
 import { PathMtu } from './path-mtu.ts'
 import { Session } from './session.ts'
 import { type ClientSessionOptions, clientStreamWatch, defaultQuickWatch, livenessOptions } from './session-options.ts'
@@ -270,7 +270,7 @@ export class ClientSession extends Session<Exclude<ClientSessionOutput, SessionO
 
   private searchPathMtu(now: Milliseconds): void {
     this.searchedAt = now
-    const floor = this.parameters.ipv6 === undefined ? MIN_MTU_IPV4 : MIN_MTU_IPV6
+    const floor = minTunnelMtu(this.parameters.ipv6 !== undefined)
     this.pathMtu.start(Math.min(this.parameters.mtu, this.datagramPayload - 1), floor, now)
   }
 

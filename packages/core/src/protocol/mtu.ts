@@ -1,3 +1,6 @@
+import { MAX_STREAM_PAYLOAD_BYTES } from './frame.ts'
+import { MIN_IPV6_MTU, MIN_MTU } from './limits.ts'
+
 // MTU arithmetic: from the MTU of the link between client and gateway to the longest packet inside the tunnel, per
 // channel. A tunnel packet on the datagram channel is wrapped in type byte, DTLS record, UDP and IP.
 
@@ -15,12 +18,6 @@ export const RecordOverhead: { readonly aesGcm: 37; readonly chacha20Poly1305: 2
   chacha20Poly1305: 29,
   ccm8: 29,
 }
-
-/** The smallest tunnel MTU: RFC 791 §3.2 for IPv4, RFC 8200 §5 for IPv6. */
-export const MIN_MTU_IPV4 = 576
-export const MIN_MTU_IPV6 = 1280
-/** The largest tunnel MTU that is agreed to: a packet of a slot, a frame of a TLS record. */
-export const MAX_MTU: number = 16_384 - 64
 
 export interface DatagramMtuInput {
   /** The MTU of the link, in bytes. */
@@ -45,9 +42,14 @@ export function datagramTunnelMtu(input: DatagramMtuInput): number {
   return maxDatagramPayload(input) - 1
 }
 
-/** Brings an MTU into the bounds of a tunnel. A tunnel with IPv6 never goes below 1280. */
+/** The smallest MTU of a tunnel: 576, or 1280 where IPv6 goes through it (RFC 8200 §5). */
+export function minTunnelMtu(withIpv6: boolean): number {
+  return withIpv6 ? MIN_IPV6_MTU : MIN_MTU
+}
+
+/** Brings an MTU into the bounds of a tunnel; the largest is what one TLS record holds. */
 export function clampTunnelMtu(mtu: number, withIpv6: boolean): number {
-  return Math.min(MAX_MTU, Math.max(withIpv6 ? MIN_MTU_IPV6 : MIN_MTU_IPV4, Math.floor(mtu)))
+  return Math.min(MAX_STREAM_PAYLOAD_BYTES, Math.max(minTunnelMtu(withIpv6), Math.floor(mtu)))
 }
 
 /**
