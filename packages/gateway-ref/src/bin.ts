@@ -1,2 +1,4 @@
 #!/usr/bin/env node
-export {}
+import { main } from './cli/io/main.ts'
+
+process.exitCode = await main(process.argv.slice(2))
