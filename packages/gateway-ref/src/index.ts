@@ -1,1 +1,62 @@
-export {}
+// The reference gateway and client, in reading order.
+
+// Authentication
+export type {
+  AuthenticationResult,
+  Authenticator,
+  RejectReason,
+  UnavailableReason,
+  UserFacts,
+} from './auth/authenticator.ts'
+export { ConfiguredAuthenticator, type ConfiguredAuthenticatorOptions } from './auth/io/configured-authenticator.ts'
+export { hashPassword, PasswordHasher, type PasswordHasherOptions } from './auth/io/password-hasher.ts'
+export { addUser, type NewUser, readUsersFile, removeUser, setPassword } from './auth/io/users-file.ts'
+export { certificateField, loginMethods } from './auth/login-options.ts'
+export { defaultScryptCosts, type PasswordRecord, type ScryptCosts } from './auth/password-record.ts'
+export type { User, UsersTable } from './auth/users.ts'
+// Configuration
+export { type ConfigPath, type ConfigProblem, type ConfigSource, formatProblem } from './config/config-problem.ts'
+export { variableName } from './config/environment.ts'
+export type {
+  AuthConfig,
+  DatagramConfig,
+  DnsConfig,
+  EgressConfig,
+  GatewayConfig,
+  ListenConfig,
+  LogConfig,
+  PemSource,
+  PoolConfig,
+  RoutesConfig,
+  SessionConfig,
+  TlsConfig,
+} from './config/gateway-config.ts'
+export type {
+  AuthOptions,
+  DatagramOptions,
+  DnsOptions,
+  EgressOptions,
+  GatewayOptions,
+  LogOptions,
+  PoolOptions,
+  RoutesOptions,
+  SessionOptions,
+  TlsOptions,
+} from './config/gateway-options.ts'
+export { checkConfigFiles } from './config/io/check-config-files.ts'
+export { type LoadedConfig, loadConfigFile, loadGatewayOptions } from './config/io/load-config.ts'
+export { gatewayJsonSchema, type JsonSchema } from './config/json-schema.ts'
+export { GatewayError, type GatewayErrorCode } from './errors.ts'
+// Identity
+export {
+  type DevelopmentIdentity,
+  type DevelopmentIdentityOptions,
+  ensureDevelopmentClient,
+  ensureDevelopmentIdentity,
+} from './identity/io/development-identity.ts'
+export { IdentityError, loadServerIdentity, type ServerIdentity } from './identity/io/server-identity.ts'
+export { isSpkiPin, spkiPin } from './identity/io/spki-pin.ts'
+// Logs
+export { createLogger, type LogTarget } from './log/io/create-logger.ts'
+export { type LogFields, type Logger, type LogLevel, silentLogger } from './log/logger.ts'
+export { createSessionLog, type SessionLabel, type SessionLog } from './log/session-log.ts'

@@ -26,7 +26,7 @@ const listen: z.ZodType<GatewayConfig['listen']> = section(
     address: address('0.0.0.0')
       .transform(String)
       .describe('Address to listen on, TCP and UDP; 0.0.0.0 is every IPv4 address, "::" every address.')
-      .default('0.0.0.0'),
+      .prefault('0.0.0.0'),
     port: wholeNumber(0, 65_535, 'a port', 443)
       .describe('TCP and UDP port, the same for both; 0 lets the system choose.')
       .default(443),
