@@ -46,9 +46,7 @@ export function readPcap(file: Uint8Array): Uint8Array[] {
 /** Which packets hold `bytes` anywhere: in a header, in the packet that an ICMP error quotes, in the payload. */
 export function packetsHolding(packets: readonly Uint8Array[], bytes: Uint8Array): Uint8Array[] {
   const wanted = Buffer.from(bytes)
-  return packets.filter(packet =>
-    Buffer.from(packet.buffer, packet.byteOffset, packet.length).includes(Buffer.from(bytes)),
-  )
+  return packets.filter(packet => Buffer.from(packet.buffer, packet.byteOffset, packet.length).includes(wanted))
 }
 
 /** The bytes of an address in text form, as they stand in a packet. */

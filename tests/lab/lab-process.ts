@@ -12,6 +12,15 @@ export interface LaunchOptions {
   readonly namespace?: string
 }
 
+export interface WaitOptions {
+  /** @defaultValue 30_000 */
+  readonly timeoutMs?: number
+  /** A place in the output, from `mark`: what was printed before it is not looked at. @defaultValue 0 */
+  readonly since?: number
+  /** Looks at standard output alone. @defaultValue false */
+  readonly stdoutOnly?: boolean
+}
+
 export interface Finished {
   readonly code: number | undefined
   readonly signal: NodeJS.Signals | undefined
@@ -82,8 +91,8 @@ export class LabProcess {
   }
 
   /** Waits until the output from `since` on holds `pattern`. Rejects when the process ends first, or time runs out. */
-  waitFor(pattern: RegExp, options: { timeoutMs?: number; since?: number } = {}): Promise<RegExpExecArray> {
-    const { timeoutMs = defaultWaitMs, since = 0 } = options
+  waitFor(pattern: RegExp, options: WaitOptions = {}): Promise<RegExpExecArray> {
+    const { timeoutMs = defaultWaitMs, since = 0, stdoutOnly = false } = options
     return new Promise((resolve, reject) => {
       let timer: NodeJS.Timeout | undefined
       const finish = (act: () => void): void => {
@@ -92,7 +101,7 @@ export class LabProcess {
         act()
       }
       const look = (): void => {
-        const found = pattern.exec(this.output.slice(since))
+        const found = pattern.exec((stdoutOnly ? this.stdout : this.output).slice(since))
         const ended = this.#ended
         if (found) finish(() => resolve(found))
         else if (ended) finish(() => reject(this.#failure(`ended (${describeEnd(ended)}) before`, pattern)))

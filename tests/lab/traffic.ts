@@ -64,6 +64,12 @@ export function startPing(network: LabNetwork, address: string, intervalSeconds 
   return network.start('client', 'ping', ['-n', '-D', '-O', '-i', `${intervalSeconds}`, address])
 }
 
+/** Sends echo requests until one is answered: the way to `address` is open from then on. */
+export async function reach(network: LabNetwork, address: string, timeoutMs = 30_000): Promise<void> {
+  const args = ['-n', '-c', '1', '-i', '0.2', '-w', `${Math.ceil(timeoutMs / 1000)}`, address]
+  await network.mustRun('client', 'ping', args, { timeoutMs: timeoutMs + 10_000 })
+}
+
 /** Waits for an answer to a request that is sent from now on. */
 export async function nextAnswer(pinging: LabProcess, timeoutMs = 60_000): Promise<void> {
   await pinging.waitFor(/bytes from [^\n]*\n(?:.*\n)*?.*bytes from [^\n]*\n/, { since: pinging.mark, timeoutMs })
