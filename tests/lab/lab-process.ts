@@ -1,6 +1,6 @@
 // A program that a test started, with everything it printed. It ends when the test says so or the test process ends.
 import { type ChildProcess, spawn } from 'node:child_process'
-import { findProgram } from './needs.ts'
+import { findProgram } from './find-program.ts'
 
 export interface LaunchOptions {
   /** Written to standard input, which is then closed; without it standard input is empty. */

@@ -1,8 +1,8 @@
 // What a suite needs from the machine. A suite that lacks something is skipped with the reason in its title, which the
 // summary reporter collects; in CI (CI=true) it fails instead.
-import { accessSync, closeSync, constants, existsSync, openSync } from 'node:fs'
-import { delimiter, join } from 'node:path'
+import { closeSync, openSync } from 'node:fs'
 import { describe, test } from 'vitest'
+import { findProgram } from './find-program.ts'
 
 /** What a suite may ask for: a privilege, or a program by its name. */
 export type Need = 'root' | 'tun' | ProgramNeed
@@ -53,12 +53,6 @@ export function needs(...names: readonly Need[]): Describe {
   return (title, body) => void describe.skip(`${title} ${skipMark}${reason}]`, body)
 }
 
-/** Where a program is, or `undefined` when it is not installed. */
-export function findProgram(name: string): string | undefined {
-  const folders = `${process.env.PATH ?? ''}${delimiter}/usr/sbin${delimiter}/sbin`.split(delimiter)
-  return folders.map(folder => join(folder, name)).find(isExecutable)
-}
-
 function explainMissing(name: Need): string | undefined {
   if (name === 'root') return process.getuid?.() === 0 ? undefined : 'root'
   if (name === 'tun') return canOpenTun() ? undefined : 'a TUN device (/dev/net/tun)'
@@ -68,16 +62,6 @@ function explainMissing(name: Need): string | undefined {
 function canOpenTun(): boolean {
   try {
     closeSync(openSync('/dev/net/tun', 'r+'))
-    return true
-  } catch {
-    return false
-  }
-}
-
-function isExecutable(file: string): boolean {
-  if (!existsSync(file)) return false
-  try {
-    accessSync(file, constants.X_OK)
     return true
   } catch {
     return false
