@@ -81,5 +81,5 @@ export function ocservWorkers(server: LabProcess): number[] {
     .split(' ')
     .filter(Boolean)
     .map(Number)
-    .filter(pid => readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('ocserv-worker'))
+    .filter(pid => readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === 'ocserv-worker')
 }

@@ -1,0 +1,19 @@
+// Two results of one bench side by side.
+import { columns, median, number, readResult } from './result.ts'
+
+/** Prints the medians of two result files, and how much better or worse the new one is. */
+export function compare(oldFile: string, newFile: string): void {
+  const [before, after] = [readResult(oldFile), readResult(newFile)]
+  console.log(`${before.bench}: ${before.commit} (${before.cpu}) -> ${after.commit} (${after.cpu})\n`)
+  const rows = after.series.flatMap(({ candidate, measure, unit, better, samples }) => {
+    const old = before.series.find(series => series.candidate === candidate && series.measure === measure)
+    if (!old) return []
+    const [from, to] = [median(old.samples), median(samples)]
+    const gain = (better === 'more' ? to / from - 1 : from / to - 1) * 100
+    // Ranges that touch show a difference that one more run may reverse.
+    const apart = Math.min(...samples) > Math.max(...old.samples) || Math.max(...samples) < Math.min(...old.samples)
+    const verdict = `${gain >= 0 ? '+' : ''}${gain.toFixed(0)} %${apart ? '' : ' (ranges overlap)'}`
+    return [[measure, candidate, number(from), '->', number(to), unit, verdict]]
+  })
+  console.log(columns(rows).join('\n'))
+}
