@@ -45,9 +45,11 @@ export interface EgressSettings {
   readonly mtu: number
   /** TCP and UDP ports that the gateway listens on. Never given to clients. */
   readonly listenPorts: readonly number[]
+  /** What clients are meant to reach, for finding the interface that leads there. @defaultValue only the default route */
+  readonly destinations?: readonly Prefix[]
   /** Interface name of the device. @defaultValue 'tb%d': the kernel counts */
   readonly deviceName?: string
-  /** The host's own addresses on the corporate side. @defaultValue found by looking up the default route */
+  /** Which of its own addresses the host leaves with, where an interface has several. @defaultValue the one that the kernel prefers */
   readonly hostAddresses?: { readonly ipv4?: IpAddress; readonly ipv6?: IpAddress }
   readonly log: Logger
 }

@@ -9,12 +9,14 @@ import {
   NLM_F_REPLACE,
   netlinkAttributes,
   RTM_DELADDR,
+  RTM_DELNEIGH,
   RTM_DELROUTE,
   RTM_GETADDR,
   RTM_GETLINK,
   RTM_GETROUTE,
   RTM_NEWADDR,
   RTM_NEWLINK,
+  RTM_NEWNEIGH,
   RTM_NEWROUTE,
   readUint32,
 } from './netlink-message.ts'
@@ -89,9 +91,12 @@ const RTA_GATEWAY = 5
 const RTA_PRIORITY = 6
 const RTA_PREFSRC = 7
 const RTA_TABLE = 15
+const NDA_DST = 1
+const NTF_PROXY = 8
 const LINK_BYTES = 16
 const ADDRESS_BYTES = 8
 const ROUTE_BYTES = 12
+const NEIGHBOUR_BYTES = 12
 
 /**
  * Links, addresses and routes of the network namespace that the process is in, through rtnetlink. All methods answer at
@@ -186,16 +191,23 @@ export class LinkSettings {
       .filter(route => (route.table ?? RT_TABLE_MAIN) === table)
   }
 
-  /** The way that a packet of this host to `address` would take, `undefined` if there is none. */
-  lookup(address: string): RouteLookup | undefined {
+  /**
+   * The way that a packet of this host to `address` would take, `undefined` if there is none. With `device`: if it had to
+   * leave by that interface.
+   */
+  lookup(address: string, device?: string): RouteLookup | undefined {
     const bytes = addressBytes(address)
     if (!bytes) throw new TypeError(`not an address: '${address}'`)
     const fixed = new Uint8Array(ROUTE_BYTES)
     fixed[0] = familyNumber(bytes)
     fixed[1] = bytes.length * 8
+    const index = device === undefined ? undefined : this.indexOf(device)
     let reply: NetlinkReply | undefined
     try {
-      reply = this.socket.ask(RTM_GETROUTE, fixed, request => request.attribute(RTA_DST, bytes))
+      reply = this.socket.ask(RTM_GETROUTE, fixed, request => {
+        request.attribute(RTA_DST, bytes)
+        if (index !== undefined) request.uint32(RTA_OIF, index)
+      })
     } catch (error) {
       if (refusedWith(error, 'ENETUNREACH', 'EHOSTUNREACH', 'EINVAL', 'EACCES', 'ESRCH')) return undefined
       throw explained(error, `route to ${address}`)
@@ -206,14 +218,26 @@ export class LinkSettings {
       const value = attributes.get(type)
       return value && addressText(value)
     }
-    const index = attributes.get(RTA_OIF)
+    const leaving = attributes.get(RTA_OIF)
     const links = new Map(this.links().map(link => [link.index, link.name]))
     return {
-      device: (index && links.get(readUint32(index))) ?? '',
+      device: (leaving && links.get(readUint32(leaving))) ?? '',
       source: text(RTA_PREFSRC),
       gateway: text(RTA_GATEWAY),
       kind: kindNames.get(reply.payload[7]!) ?? 'unicast',
     }
+  }
+
+  /**
+   * Lets the host answer ARP or neighbour solicitations for `address` on a link. IPv6 also needs `proxy_ndp` of the link.
+   */
+  addProxyNeighbour(device: string, address: string): void {
+    this.changeNeighbour(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, device, address)
+  }
+
+  /** Takes `addProxyNeighbour` back. Says whether it was there. */
+  removeProxyNeighbour(device: string, address: string): boolean {
+    return this.unlessMissing(() => this.changeNeighbour(RTM_DELNEIGH, 0, device, address))
   }
 
   close(): void {
@@ -237,6 +261,18 @@ export class LinkSettings {
       this.socket.change(type, flags, fixed, request => {
         request.attribute(IFA_LOCAL, prefix.bytes).attribute(IFA_ADDRESS, prefix.bytes)
       }),
+    )
+  }
+
+  private changeNeighbour(type: number, flags: number, device: string, address: string): void {
+    const bytes = addressBytes(address)
+    if (!bytes) throw new TypeError(`not an address: '${address}'`)
+    const fixed = new Uint8Array(NEIGHBOUR_BYTES)
+    fixed[0] = familyNumber(bytes)
+    new DataView(fixed.buffer).setUint32(4, this.indexOf(device), true)
+    fixed[10] = NTF_PROXY
+    this.attempt(`proxy for ${address} on ${device}`, () =>
+      this.socket.change(type, flags, fixed, request => request.attribute(NDA_DST, bytes)),
     )
   }
 
