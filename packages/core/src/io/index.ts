@@ -17,5 +17,12 @@ export type {
   SessionGrant,
   TunnelAttempt,
 } from './control-listener-types.ts'
+export { type Driver, drive, type Hands } from './driver.ts'
+export {
+  StreamChannel,
+  type StreamChannelHandlers,
+  type StreamChannelOptions,
+  type StreamChannelStats,
+} from './stream-channel.ts'
 export { systemClock } from './system-clock.ts'
 export { systemRandom } from './system-random.ts'

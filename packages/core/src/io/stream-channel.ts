@@ -1,0 +1,219 @@
+import type { TLSSocket } from 'node:tls'
+import { type PacketBatch, Verdict } from '../packet/index.ts'
+import type { StreamLoss } from '../protocol/events.ts'
+import { encodeStreamFrame, type FrameType } from '../protocol/frame.ts'
+import { StreamDeframer } from '../protocol/stream-deframer.ts'
+import { FrameQueue } from './frame-queue.ts'
+
+/** What comes out of a stream channel. */
+export interface StreamChannelHandlers {
+  /** Packets came in: slots of `batch` that are `forward`, with the channel's owner. The batch is reset afterwards. */
+  onPackets(batch: PacketBatch): void
+  /** A control frame came in, after the packets that came before it. */
+  onControl(frameType: FrameType, payload: Uint8Array): void
+  /** The connection is gone, once, unless it was ended or destroyed from this side. */
+  onClosed(loss: StreamLoss, error?: Error): void
+}
+
+export interface StreamChannelOptions {
+  /** Where packets that come in are put; emptied before it returns to the loop, so all channels of a thread may share one. */
+  readonly batch: PacketBatch
+  /** The owner that these packets get. @defaultValue -1 */
+  readonly owner?: number
+  /** Bytes of data frames that wait beyond what the operating system took; then the oldest are dropped. @defaultValue 262_144 */
+  readonly maxQueueBytes?: number
+  /** Data frames that wait; then the oldest are dropped. @defaultValue 512 */
+  readonly maxQueueFrames?: number
+  /** Control frames that wait; one more closes the channel as `write-timeout`. @defaultValue 1024 */
+  readonly maxQueueControlFrames?: number
+  /** A peer that takes nothing for so long is given up. @defaultValue 20_000 */
+  readonly writeTimeoutMs?: number
+  /** How long `end` waits for the peer to take what is queued and to close. @defaultValue 2000 */
+  readonly endTimeoutMs?: number
+}
+
+/** What a stream channel counted. */
+export interface StreamChannelStats {
+  readonly bytesReceived: number
+  readonly framesSent: number
+  readonly bytesSent: number
+  /** Data frames dropped because the queue was full. */
+  readonly framesDropped: number
+  readonly queuedFrames: number
+  readonly queuedBytes: number
+}
+
+/**
+ * A TLS connection after CONNECT, as the stream channel of a session.
+ *
+ * Each frame leaves as one TLS record, which stock peers insist on: the next frame is written only when the one before is
+ * with the operating system, because Node puts everything that waits in a socket into one record. What waits meanwhile
+ * waits here, within bounds.
+ */
+export class StreamChannel {
+  /** The owner of packets that come in; may be set later, when the session has its index. */
+  owner: number
+  private readonly socket: TLSSocket
+  private readonly handlers: StreamChannelHandlers
+  private readonly batch: PacketBatch
+  private readonly deframer = new StreamDeframer()
+  private readonly queue: FrameQueue
+  private readonly writeTimeoutMs: number
+  private readonly endTimeoutMs: number
+  private state: 'open' | 'ending' | 'closed' = 'open'
+  private writing = false
+  private writeBegan = 0
+  private watch: NodeJS.Timeout | undefined = undefined
+  private bytesReceived = 0
+  private framesSent = 0
+  private bytesSent = 0
+
+  constructor(socket: TLSSocket, handlers: StreamChannelHandlers, options: StreamChannelOptions) {
+    this.socket = socket
+    this.handlers = handlers
+    this.batch = options.batch
+    this.owner = options.owner ?? -1
+    this.queue = new FrameQueue({
+      maxBytes: options.maxQueueBytes ?? 262_144,
+      maxFrames: options.maxQueueFrames ?? 512,
+      maxControlFrames: options.maxQueueControlFrames ?? 1024,
+    })
+    this.writeTimeoutMs = options.writeTimeoutMs ?? 20_000
+    this.endTimeoutMs = options.endTimeoutMs ?? 2000
+    socket.setNoDelay(true)
+    socket.setTimeout(0)
+    socket.on('error', error => this.lose('error', error))
+    socket.on('end', () => this.lose('ended'))
+    socket.on('close', () => this.lose('ended'))
+  }
+
+  get closed(): boolean {
+    return this.state !== 'open'
+  }
+
+  /** Begins to read. `head`: bytes that came in together with the CONNECT exchange. */
+  start(head?: Uint8Array): void {
+    if (head !== undefined && head.length > 0) this.receive(head)
+    if (this.state !== 'open') return
+    this.socket.on('data', (chunk: Uint8Array) => this.receive(chunk))
+    this.socket.resume()
+  }
+
+  /**
+   * Sends the `forward` slots, which are framed (`wrapStreamFrames`); their bytes are copied. When the queue is full, the
+   * oldest waiting packets are dropped and counted in `stats`.
+   */
+  sendBatch(batch: PacketBatch): void {
+    if (this.state !== 'open') return
+    for (let slot = 0; slot < batch.count; slot++) {
+      if (batch.verdicts[slot] !== Verdict.forward) continue
+      this.queue.pushData(batch.packet(slot).slice())
+    }
+    this.pump()
+  }
+
+  /** Sends a control frame, before any data that waits. Never dropped. */
+  sendFrame(frameType: FrameType, payload: Uint8Array): void {
+    if (this.state !== 'open') return
+    if (this.queue.pushControl(encodeStreamFrame(frameType, payload))) this.pump()
+    else this.lose('write-timeout')
+  }
+
+  /** Sends what is queued, then closes the connection. `onClosed` is not called. */
+  end(): void {
+    if (this.state !== 'open') return
+    this.state = 'ending'
+    clearTimeout(this.watch)
+    this.watch = setTimeout(() => this.destroy(), this.endTimeoutMs)
+    this.pump()
+  }
+
+  /** Closes the connection at once. `onClosed` is not called. */
+  destroy(): void {
+    this.state = 'closed'
+    clearTimeout(this.watch)
+    this.queue.clear()
+    this.socket.destroy()
+  }
+
+  stats(): StreamChannelStats {
+    return {
+      bytesReceived: this.bytesReceived,
+      framesSent: this.framesSent,
+      bytesSent: this.bytesSent,
+      framesDropped: this.queue.dropped,
+      queuedFrames: this.queue.frames,
+      queuedBytes: this.queue.bytes,
+    }
+  }
+
+  private receive(chunk: Uint8Array): void {
+    // While ending nothing of the peer counts any more.
+    if (this.state !== 'open') return
+    this.bytesReceived += chunk.length
+    this.deframer.feed(chunk)
+    for (;;) {
+      const step = this.deframer.next(this.batch, this.owner)
+      this.flush()
+      if (this.state !== 'open' || step.type === 'starved') return
+      if (step.type === 'control') this.handlers.onControl(step.frameType, step.payload)
+      else if (step.type === 'violation') this.lose('protocol-violation', new Error(`stream: ${step.violation}`))
+      if (this.state !== 'open') return
+    }
+  }
+
+  private flush(): void {
+    if (this.batch.count === 0) return
+    this.handlers.onPackets(this.batch)
+    this.batch.reset()
+  }
+
+  private pump(): void {
+    // A write usually completes within the call; the loop, not recursion, then takes the next frame.
+    while (!this.writing && this.state !== 'closed') {
+      const frame = this.queue.shift()
+      if (frame === undefined) {
+        if (this.state === 'ending') this.socket.end()
+        return
+      }
+      this.write(frame)
+    }
+  }
+
+  private write(frame: Uint8Array): void {
+    this.writing = true
+    this.writeBegan = performance.now()
+    let returned = false
+    this.socket.write(frame, error => {
+      this.writing = false
+      // An error is reported by the socket's own event.
+      if (error) return
+      this.framesSent++
+      this.bytesSent += frame.length
+      if (returned) this.pump()
+    })
+    returned = true
+    if (this.writing && this.state === 'open') this.watchWrite(this.writeTimeoutMs)
+  }
+
+  private watchWrite(afterMs: number): void {
+    if (this.watch !== undefined) return
+    this.watch = setTimeout(() => {
+      this.watch = undefined
+      if (!this.writing || this.state !== 'open') return
+      const left = this.writeBegan + this.writeTimeoutMs - performance.now()
+      if (left <= 0) this.lose('write-timeout')
+      else this.watchWrite(Math.ceil(left))
+    }, afterMs)
+    this.watch.unref()
+  }
+
+  /** The connection is of no use any more; tells so unless this side wanted it. */
+  private lose(loss: StreamLoss, error?: Error): void {
+    const unexpected = this.state === 'open'
+    // While ending, the peer's own end changes nothing: what is queued still goes out.
+    if (this.state === 'ending' && loss === 'ended' && !this.socket.destroyed) return
+    this.destroy()
+    if (unexpected) this.handlers.onClosed(loss, error)
+  }
+}
