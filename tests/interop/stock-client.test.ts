@@ -125,7 +125,7 @@ needs(
     })
 
     test('asks for a one-time code as a second step', async () => {
-      const printed = await addUser(workspace, 'otto', 'secret', ['--totp'])
+      const printed = await addUser(workspace, 'otto', 'secret', ['--otp'])
       const secret = /secret=([A-Z2-7]+)/.exec(printed)?.[1]
       expect(secret).toBeDefined()
       await reloaded(gateway)
@@ -135,7 +135,7 @@ needs(
     })
 
     test('with a wrong one-time code gives no session', async () => {
-      const printed = await addUser(workspace, 'olga', 'secret', ['--totp'])
+      const printed = await addUser(workspace, 'olga', 'secret', ['--otp'])
       const secret = /secret=([A-Z2-7]+)/.exec(printed)![1]!
       await reloaded(gateway)
       const wrong = String((Number(oneTimeCode(secret)) + 500_000) % 1_000_000).padStart(6, '0')

@@ -221,7 +221,12 @@ async function throughTunnels(makeBytes) {
     results.tunnels += 1
     const { socket, lease } = tunnel
     let closed = false
-    const gone = new Promise(resolve => socket.on('close', () => resolve((closed = true))))
+    const gone = new Promise(resolve => {
+      socket.on('close', () => {
+        closed = true
+        resolve()
+      })
+    })
     while (!closed && results.sent < runs) {
       results.sent += 1
       if (!socket.write(makeBytes(lease))) await Promise.race([new Promise(done => socket.once('drain', done)), gone])

@@ -1,5 +1,6 @@
 // The program under test: the gateway on its host, and our client on the client's.
 import { createHmac } from 'node:crypto'
+import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { stringify } from 'yaml'
 import type { LabCertificates } from './certificates.ts'
@@ -25,7 +26,11 @@ export interface GatewaySetup {
 /** Writes the users file and the configuration, and returns the path of the latter. */
 export async function configureGateway(workspace: Workspace, setup: GatewaySetup): Promise<string> {
   const { certificates, users = { alice: 'secret' }, config = {} } = setup
-  for (const [user, password] of Object.entries(users)) await addUser(workspace, user, password)
+  const file = workspace.path('users.yaml')
+  const present = existsSync(file) ? readFileSync(file, 'utf8') : ''
+  for (const [user, password] of Object.entries(users)) {
+    if (!present.includes(user)) await addUser(workspace, user, password)
+  }
   return workspace.write('gateway.yaml', stringify({ ...usualConfig(certificates), ...config }))
 }
 
