@@ -7,8 +7,8 @@ export type AddressInput = string | Uint8Array | { readonly bytes: Uint8Array }
 /** An address block: `10.8.0.0/16` or `fd00::/64` as text, or anything with an address and a length. */
 export type PrefixInput = string | { readonly address: AddressInput; readonly length: number }
 
-/** Four unsigned 32-bit words. */
-export type AddressWords = Uint32Array
+/** Four 32-bit words, signed so that they stay small integers for the engine. */
+export type AddressWords = Int32Array
 
 /** What stands in the third word of an IPv4 address. */
 export const V4_MAPPED = 0xffff
@@ -29,8 +29,8 @@ export function addressWords(input: AddressInput, what: string): AddressWords {
     throw new TypeError(`${what}: not an IP address${typeof input === 'string' ? `: '${input}'` : ''}`)
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  if (bytes.length === 4) return Uint32Array.of(0, 0, V4_MAPPED, view.getUint32(0))
-  const words = Uint32Array.of(view.getUint32(0), view.getUint32(4), view.getUint32(8), view.getUint32(12))
+  if (bytes.length === 4) return Int32Array.of(0, 0, V4_MAPPED, view.getInt32(0))
+  const words = Int32Array.of(view.getInt32(0), view.getInt32(4), view.getInt32(8), view.getInt32(12))
   if (isIpv4(words)) throw new TypeError(`${what}: IPv4-mapped IPv6 address, write it as IPv4`)
   return words
 }
@@ -62,7 +62,7 @@ export function prefixWords(input: PrefixInput, what: string): PrefixWords {
   if (!Number.isInteger(length) || length < 0 || length > bits)
     throw new TypeError(`${what}: length must be 0 to ${bits}`)
   const kept = length + 128 - bits
-  const mask = new Uint32Array(4)
+  const mask = new Int32Array(4)
   for (let i = 0; i < 4; i++) {
     const ones = Math.min(32, Math.max(0, kept - i * 32))
     mask[i] = ones === 0 ? 0 : 0xffffffff << (32 - ones)
@@ -73,10 +73,10 @@ export function prefixWords(input: PrefixInput, what: string): PrefixWords {
 export function prefixContains(prefix: PrefixWords, a: number, b: number, c: number, d: number): boolean {
   const { words, mask } = prefix
   return (
-    (a & mask[0]!) >>> 0 === words[0] &&
-    (b & mask[1]!) >>> 0 === words[1] &&
-    (c & mask[2]!) >>> 0 === words[2] &&
-    (d & mask[3]!) >>> 0 === words[3]
+    (a & mask[0]!) === words[0] &&
+    (b & mask[1]!) === words[1] &&
+    (c & mask[2]!) === words[2] &&
+    (d & mask[3]!) === words[3]
   )
 }
 

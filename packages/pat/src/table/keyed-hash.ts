@@ -1,0 +1,40 @@
+import type { Random } from '../options.ts'
+
+/**
+ * A hash of a few 32-bit words with secret multipliers, so that nobody outside can choose keys that collide. Results
+ * are signed 32-bit integers.
+ */
+export class KeyedHash {
+  private readonly seed: number
+  private readonly factors: Int32Array
+
+  constructor(random: Random) {
+    this.seed = random.uint32() | 0
+    this.factors = Int32Array.from({ length: 6 }, () => random.uint32() | 1)
+  }
+
+  words2(a: number, b: number): number {
+    return finish(mix(mix(this.seed, a, this.factors[0]!), b, this.factors[1]!))
+  }
+
+  words4(a: number, b: number, c: number, d: number): number {
+    const f = this.factors
+    return finish(mix(mix(mix(mix(this.seed, a, f[0]!), b, f[1]!), c, f[2]!), d, f[3]!))
+  }
+
+  words6(a: number, b: number, c: number, d: number, e: number, g: number): number {
+    const f = this.factors
+    const first = mix(mix(mix(this.seed, a, f[0]!), b, f[1]!), c, f[2]!)
+    return finish(mix(mix(mix(first, d, f[3]!), e, f[4]!), g, f[5]!))
+  }
+}
+
+function mix(hash: number, word: number, factor: number): number {
+  const mixed = Math.imul(hash ^ word, factor)
+  return mixed ^ (mixed >>> 15)
+}
+
+function finish(hash: number): number {
+  const mixed = Math.imul(hash, 0x85ebca6b | 0)
+  return mixed ^ (mixed >>> 13)
+}
