@@ -1,5 +1,6 @@
 // Addresses as pat sees them: four 32-bit words, IPv4 in its mapped form (::ffff:a.b.c.d, RFC 4291 §2.5.5.2), so that
 // every table is the same for both families. Text is read from options and written to outputs, never on the data path.
+import { ipv4Text, ipv6Text } from '@twinbore/core/packet'
 
 /** An IP address: its text, its 4 or 16 bytes, or anything that has such `bytes`. */
 export type AddressInput = string | Uint8Array | { readonly bytes: Uint8Array }
@@ -13,8 +14,26 @@ export type AddressWords = Int32Array
 /** What stands in the third word of an IPv4 address. */
 export const V4_MAPPED = 0xffff
 
-export function isIpv4(words: AddressWords): boolean {
-  return words[0] === 0 && words[1] === 0 && words[2] === V4_MAPPED
+export function isIpv4(words: AddressWords, at = 0): boolean {
+  return words[at] === 0 && words[at + 1] === 0 && words[at + 2] === V4_MAPPED
+}
+
+/**
+ * Whether an address names one host that a packet may come from or go to across the translator: not unspecified,
+ * loopback, multicast, broadcast or reserved, and not an IPv6 form that hides an IPv4 address (mapped, 6to4, Teredo).
+ */
+export function namesOneHost(a: number, b: number, c: number, d: number): boolean {
+  if (a === 0 && b === 0 && c === V4_MAPPED) {
+    const first = d >>> 24
+    return first !== 0 && first !== 127 && first < 224
+  }
+  if (a === 0 && b === 0) return c !== 0 || (d !== 0 && d !== 1)
+  return a >>> 24 !== 0xff && a >>> 16 !== 0x2002 && a !== 0x2001_0000
+}
+
+/** Whether an address has meaning on one link only (RFC 3927, RFC 4291 §2.5.6). */
+export function isLinkLocal(a: number, b: number, c: number, d: number): boolean {
+  return a === 0 && b === 0 && c === V4_MAPPED ? d >>> 16 === 0xa9fe : a >>> 22 === 0x3fa
 }
 
 /**
@@ -81,21 +100,17 @@ export function prefixContains(prefix: PrefixWords, a: number, b: number, c: num
 }
 
 /** Canonical text: dotted IPv4, RFC 5952 IPv6. */
-export function formatAddress(a: number, b: number, c: number, d: number): string {
-  if (a === 0 && b === 0 && c === V4_MAPPED) return [d >>> 24, (d >>> 16) & 255, (d >>> 8) & 255, d & 255].join('.')
-  const groups = [a, b, c, d].flatMap(word => [word >>> 16, word & 0xffff])
-  let start = -1
-  let longest = 1
-  for (let i = 0; i < 8; i++) {
-    let run = 0
-    while (i + run < 8 && groups[i + run] === 0) run++
-    if (run > longest) {
-      start = i
-      longest = run
-    }
-  }
-  const text = (part: number[]) => part.map(group => group.toString(16)).join(':')
-  return start === -1 ? text(groups) : `${text(groups.slice(0, start))}::${text(groups.slice(start + longest))}`
+export function formatAddress(words: AddressWords, at = 0): string {
+  const bytes = addressBytes(words, at)
+  return bytes.length === 4 ? ipv4Text(bytes) : ipv6Text(bytes)
+}
+
+/** The 4 or 16 bytes of an address in a table. */
+export function addressBytes(words: AddressWords, at = 0): Uint8Array {
+  const bytes = new Uint8Array(16)
+  const view = new DataView(bytes.buffer)
+  for (let i = 0; i < 4; i++) view.setInt32(i * 4, words[at + i]!)
+  return isIpv4(words, at) ? bytes.subarray(12) : bytes
 }
 
 /** Reads dotted IPv4 or RFC 4291 §2.2 text, without zones. */

@@ -228,7 +228,7 @@ export function resolvePatOptions(options: PatOptions): PatConfig {
     maxSessions,
     outside,
     inside: insidePrefixes?.map(input => prefixWords(input, 'insidePrefixes')),
-    gateway4: gateways.find(isIpv4),
+    gateway4: gateways.find(words => isIpv4(words)),
     gateway6: gateways.find(words => !isIpv4(words)),
   })
 }

@@ -61,13 +61,10 @@ export function trackTcpSegment(
   const flags = tcpFlags(view, at)
   const { windows } = sessions
   let state = sessions.state[session]!
-  if ((state === TcpState.closing || state === TcpState.reset) && isOpening(flags)) {
-    // RFC 9293 §3.10.7.4: a SYN re-opens what waits, from outside only when it can't be an old duplicate.
-    if (direction === outbound || windows.isBeyond(session, direction, view, at)) {
-      openTcpSession(sessions, session, direction, view, at, length)
-      sessions.expireAt(session, now + config.tcpOpeningTtlMs, now)
-      return true
-    }
+  if (isOpening(flags) && mayBeginAnew(sessions, session, state, direction, view, at)) {
+    openTcpSession(sessions, session, direction, view, at, length)
+    sessions.expireAt(session, now + config.tcpOpeningTtlMs, now)
+    return true
   }
   if (!windows.accept(session, direction, view, at, length)) {
     // The client is the owner of its session and may keep it; whoever is outside may not.
@@ -80,8 +77,7 @@ export function trackTcpSegment(
   switch (state) {
     case TcpState.openingOutbound:
     case TcpState.openingInbound:
-      // Only the side that opens may keep a half-open session, and only with its SYN.
-      if (isOpening(flags)) sessions.expireAt(session, now + config.tcpOpeningTtlMs, now)
+      // Only the SYN of the side that opens keeps a half-open session, see above.
       break
     case TcpState.established:
     case TcpState.finOutbound:
@@ -93,6 +89,29 @@ export function trackTcpSegment(
       if (state !== before) sessions.expireAt(session, now + config.tcpClosingTtlMs, now)
   }
   return true
+}
+
+/** Whether a SYN replaces what is there: a session that waits for its end, or an opening that nobody has answered. */
+function mayBeginAnew(
+  sessions: SessionTable,
+  session: number,
+  state: number,
+  direction: number,
+  view: DataView,
+  at: number,
+): boolean {
+  switch (state) {
+    case TcpState.openingOutbound:
+      return direction === outbound
+    case TcpState.openingInbound:
+      return direction === inbound
+    case TcpState.closing:
+    case TcpState.reset:
+      // RFC 9293 §3.10.7.4: from outside only when it can't be an old duplicate.
+      return direction === outbound || sessions.windows.isBeyond(session, direction, view, at)
+    default:
+      return false
+  }
 }
 
 function isIdleClass(state: number): boolean {

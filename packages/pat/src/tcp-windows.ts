@@ -69,9 +69,10 @@ export class TcpWindows {
   wasSent(row: number, direction: number, sequenceNumber: number): boolean {
     const sender = row * 2 + direction
     const receiver = row * 2 + 1 - direction
-    const tail = this.scale[receiver] === unheard ? 0 : Math.max(this.window[receiver]!, leastAckWindow)
     const behind = (this.end[sender]! - sequenceNumber) | 0
-    return behind >= 0 && (this.scale[receiver] === unheard || behind <= tail)
+    return (
+      behind >= 0 && (this.scale[receiver] === unheard || behind <= Math.max(this.window[receiver]!, leastAckWindow))
+    )
   }
 
   /**

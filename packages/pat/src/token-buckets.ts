@@ -21,7 +21,7 @@ export class TokenBuckets {
   /** Takes one token; false when there is none. */
   take(bucket: number, now: number): boolean {
     const filled = this.tokens[bucket]! + (now - this.filledAt[bucket]!) * this.ratePerMs
-    const tokens = filled > this.burst ? this.burst : filled
+    const tokens = Math.min(filled, this.burst)
     this.filledAt[bucket] = now
     if (tokens < 1) {
       this.tokens[bucket] = tokens

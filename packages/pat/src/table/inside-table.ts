@@ -1,5 +1,5 @@
-import type { KeyedHash } from './keyed-hash.ts'
 import { HashIndex } from './hash-index.ts'
+import type { KeyedHash } from './keyed-hash.ts'
 import { grown, RowNumbers } from './rows.ts'
 
 /**
@@ -84,7 +84,7 @@ export class InsideTable {
   /** Takes one token of the row's bucket for new mappings. */
   takeToken(row: number, ratePerSecond: number, burst: number, now: number): boolean {
     const filled = this.tokens[row]! + ((now - this.tokensAt[row]!) * ratePerSecond) / 1000
-    const tokens = filled > burst ? burst : filled
+    const tokens = Math.min(filled, burst)
     this.tokensAt[row] = now
     this.tokens[row] = tokens < 1 ? tokens : tokens - 1
     return tokens >= 1

@@ -1,5 +1,5 @@
-import type { KeyedHash } from './keyed-hash.ts'
 import { HashIndex } from './hash-index.ts'
+import type { KeyedHash } from './keyed-hash.ts'
 import { grown, RowNumbers } from './rows.ts'
 
 /**
@@ -16,7 +16,7 @@ export class MappingTable {
   protocol: Uint8Array
   /** First session, or -1. */
   firstSession: Int32Array
-  private nextOfInside: Int32Array
+  nextOfInside: Int32Array
   private previousOfInside: Int32Array
   private readonly rows: RowNumbers
   private readonly byInside: HashIndex = new HashIndex()

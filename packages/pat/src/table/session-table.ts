@@ -1,8 +1,8 @@
-import type { KeyedHash } from './keyed-hash.ts'
+import { TcpWindows } from '../tcp-windows.ts'
 import { HashIndex } from './hash-index.ts'
+import type { KeyedHash } from './keyed-hash.ts'
 import { grown, RowNumbers } from './rows.ts'
 import { TimerWheel } from './timer-wheel.ts'
-import { TcpWindows } from '../tcp-windows.ts'
 
 /**
  * Sessions: the remote ends that a mapping talks to (RFC 6146 §3.1). For UDP and ICMP a session is what filtering needs to
