@@ -1,6 +1,21 @@
 // A translator with packets in and out as plain bytes, a seeded generator and a clock that the test turns.
-import { type DropReason, dropReasonName, ipVersion, PacketBatch, Verdict } from '@twinbore/core/packet'
+import {
+  checkPacket,
+  dropReasonName,
+  ipv4Text,
+  ipv6Text,
+  isFragment,
+  locateTransport,
+  PacketBatch,
+  transportOffset,
+  transportProtocol,
+  udpDestinationPort,
+  udpSourcePort,
+  Verdict,
+  verifyTransportChecksum,
+} from '@twinbore/core/packet'
 import { seededRandom } from '@twinbore/core/runtime'
+import { packetView, type TcpFields, tcpPacket, udpPacket } from '@twinbore/core/testing'
 import { type PatOptions, type PatOutput, Translator } from '../src/index.ts'
 
 export const client = '10.8.0.2'
@@ -81,7 +96,7 @@ export class Harness {
     if (batch.owners[0] !== 42) throw new Error('owners must be left alone')
     if (batch.verdicts[0] === Verdict.divert) return 'taken'
     if (batch.verdicts[0] === Verdict.forward) return batch.packet(0).slice()
-    return dropReasonName(batch.drops.findIndex(count => count > 0) as DropReason)
+    return dropReasonName(batch.drops.findIndex(count => count > 0))
   }
 
   private drain(): void {
@@ -94,11 +109,90 @@ function passed(fate: Fate): Uint8Array {
   return fate
 }
 
-const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
-
 /** Whether bytes occur anywhere in a packet. */
 export function contains(packet: Uint8Array, needle: Uint8Array): boolean {
   return Buffer.from(packet).indexOf(needle) !== -1
 }
 
-export { hex, ipVersion }
+/** Where the transport header begins. */
+export function transportAt(packet: Uint8Array): number {
+  return transportOffset(locateTransport(packetView(packet), 0, packet.length))
+}
+
+/** Whether a packet passes the door and its transport checksum is right (of an unfragmented one). */
+export function isWellFormed(packet: Uint8Array): boolean {
+  const view = packetView(packet)
+  if (checkPacket(view, 0, packet.length) !== 0) return false
+  const location = locateTransport(view, 0, packet.length)
+  if (isFragment(location)) return true
+  const at = transportOffset(location)
+  return verifyTransportChecksum(view, 0, at, packet.length - at, transportProtocol(location))
+}
+
+export function sourceOf(packet: Uint8Array): string {
+  return packet[0]! >>> 4 === 4 ? ipv4Text(packet, 12) : ipv6Text(packet, 8)
+}
+
+export function destinationOf(packet: Uint8Array): string {
+  return packet[0]! >>> 4 === 4 ? ipv4Text(packet, 16) : ipv6Text(packet, 24)
+}
+
+/** Source port of TCP and UDP. */
+export function sourcePortOf(packet: Uint8Array): number {
+  return udpSourcePort(packetView(packet), transportAt(packet))
+}
+
+export function destinationPortOf(packet: Uint8Array): number {
+  return udpDestinationPort(packetView(packet), transportAt(packet))
+}
+
+/** Echo identifier. */
+export function identifierOf(packet: Uint8Array): number {
+  return packetView(packet).getUint16(transportAt(packet) + 4)
+}
+
+/**
+ * A packet without what a translator may change for good: TTL or hop limit, IPv4 identification and header checksum,
+ * flow label.
+ */
+export function essence(packet: Uint8Array): string {
+  const copy = packet.slice()
+  const view = packetView(copy)
+  if (copy[0]! >>> 4 === 4) {
+    copy[8] = 0
+    view.setUint16(4, 0)
+    view.setUint16(10, 0)
+  } else {
+    copy[7] = 0
+    view.setUint32(0, view.getUint32(0) & 0xfff00000)
+  }
+  return Buffer.from(copy).toString('hex')
+}
+
+export interface Flow {
+  source?: string
+  destination?: string
+  sourcePort?: number
+  destinationPort?: number
+}
+
+const flowDefaults = { source: client, destination: server, sourcePort: 5000, destinationPort: 80 }
+
+export function udp(flow: Flow = {}, payload: Uint8Array = new Uint8Array(4)): Uint8Array {
+  return udpPacket({ ...flowDefaults, ...flow, payload })
+}
+
+export function tcp(flow: Flow & Partial<TcpFields> = {}): Uint8Array {
+  return tcpPacket({ ...flowDefaults, ...flow })
+}
+
+/** A UDP answer to a packet that left. */
+export function udpAnswer(packet: Uint8Array, flow: Flow = {}): Uint8Array {
+  return udp({
+    source: destinationOf(packet),
+    destination: sourceOf(packet),
+    sourcePort: destinationPortOf(packet),
+    destinationPort: sourcePortOf(packet),
+    ...flow,
+  })
+}
