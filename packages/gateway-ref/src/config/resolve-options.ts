@@ -10,8 +10,13 @@ import { nearest } from './suggestion.ts'
 /** What came of a configuration: complete exactly when no problem is an error. */
 export interface ResolvedOptions {
   readonly config: GatewayConfig | undefined
+  /** The sections that point to files, as far as they are free of mistakes. */
+  readonly files: FileSections
   readonly problems: readonly ConfigProblem[]
 }
+
+/** Sections that point to files. */
+export type FileSections = Partial<Pick<GatewayConfig, 'tls' | 'auth'>>
 
 /**
  * Turns what a user wrote (`GatewayOptions`, or anything read from YAML) into what the code reads. Every mistake is
@@ -22,7 +27,7 @@ export interface ResolvedOptions {
 export function resolveGatewayOptions(options: unknown, resolvePath: (path: string) => string): ResolvedOptions {
   if (!isRecord(options)) {
     const message = `${formatValue(options)} is not a configuration; write sections such as listen, tls, pool and auth`
-    return { config: undefined, problems: [{ severity: 'error', path: [], message }] }
+    return { config: undefined, files: {}, problems: [{ severity: 'error', path: [], message }] }
   }
   const problems: ConfigProblem[] = []
   const error = (path: ConfigPath, message: string) => problems.push({ severity: 'error', path, message })
@@ -40,10 +45,10 @@ export function resolveGatewayOptions(options: unknown, resolvePath: (path: stri
   }
   problems.push(...checkSections(sections))
 
-  const config = problems.some(({ severity }) => severity === 'error')
-    ? undefined
-    : deepFreeze(withAbsolutePaths(sections as unknown as GatewayConfig, resolvePath))
-  return { config, problems }
+  const complete = !problems.some(({ severity }) => severity === 'error')
+  const files = filesOf(sections, resolvePath)
+  const config = complete ? deepFreeze({ ...(sections as unknown as GatewayConfig), ...files }) : undefined
+  return { config, files, problems }
 }
 
 function report(issue: z.core.$ZodIssue, section: string, error: (path: ConfigPath, message: string) => void): void {
@@ -61,26 +66,16 @@ function unknownKey(key: string, section: ConfigPath): string {
   return guess === undefined ? `unknown key; known here: ${known.join(', ')}` : `unknown key; did you mean '${guess}'?`
 }
 
-function withAbsolutePaths(config: GatewayConfig, resolvePath: (path: string) => string): GatewayConfig {
+function filesOf({ tls, auth }: FileSections, resolvePath: (path: string) => string): FileSections {
   const optional = (path: string | undefined) => (path === undefined ? undefined : resolvePath(path))
   const pem = (source: PemSource): PemSource => ('file' in source ? { file: resolvePath(source.file) } : source)
-  const { tls, auth } = config
+  const passphraseFile = optional(tls?.passphraseFile)
   return {
-    ...config,
-    tls:
-      tls.type === 'pkcs12'
-        ? { ...tls, file: resolvePath(tls.file), passphraseFile: optional(tls.passphraseFile) }
-        : {
-            ...tls,
-            certificate: pem(tls.certificate),
-            key: pem(tls.key),
-            passphraseFile: optional(tls.passphraseFile),
-          },
-    auth: {
-      ...auth,
-      users: optional(auth.users),
-      clientCa: auth.clientCa === undefined ? undefined : pem(auth.clientCa),
-    },
+    ...(tls?.type === 'pkcs12' ? { tls: { ...tls, file: resolvePath(tls.file), passphraseFile } } : {}),
+    ...(tls?.type === 'pem'
+      ? { tls: { ...tls, certificate: pem(tls.certificate), key: pem(tls.key), passphraseFile } }
+      : {}),
+    ...(auth ? { auth: { ...auth, users: optional(auth.users), clientCa: auth.clientCa && pem(auth.clientCa) } } : {}),
   }
 }
 

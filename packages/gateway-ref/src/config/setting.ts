@@ -133,7 +133,7 @@ export function path(example: string): z.ZodType<string> {
 export function pem(example: string): z.ZodType<PemSource> {
   return textSetting<PemSource>('a path of a PEM file', example, text => {
     if (text.trim() === '' || text.includes('\0')) return undefined
-    return text.trimStart().startsWith('-----BEGIN') ? { text } : { file: text }
+    return text.includes('-----BEGIN') ? { text } : { file: text }
   })
 }
 

@@ -7,7 +7,8 @@ import {
   readPem,
 } from '../../identity/io/server-identity.ts'
 import type { ConfigProblem } from '../config-problem.ts'
-import type { GatewayConfig } from '../gateway-config.ts'
+import type { AuthConfig, TlsConfig } from '../gateway-config.ts'
+import type { FileSections } from '../resolve-options.ts'
 
 const day = 24 * 3600 * 1000
 
@@ -17,12 +18,17 @@ const day = 24 * 3600 * 1000
  *
  * @param now wall-clock milliseconds
  */
-export async function checkConfigFiles(config: GatewayConfig, now: number = Date.now()): Promise<ConfigProblem[]> {
-  const found = await Promise.all([checkIdentity(config, now), checkClientCa(config, now), checkUsers(config)])
+export async function checkConfigFiles(config: FileSections, now: number = Date.now()): Promise<ConfigProblem[]> {
+  const { tls, auth } = config
+  const found = await Promise.all([
+    tls ? checkIdentity(tls, now) : [],
+    auth ? checkClientCa(auth, now) : [],
+    auth ? checkUsers(auth) : [],
+  ])
   return found.flat()
 }
 
-async function checkIdentity({ tls }: GatewayConfig, now: number): Promise<ConfigProblem[]> {
+async function checkIdentity(tls: TlsConfig, now: number): Promise<ConfigProblem[]> {
   try {
     const { notBefore, notAfter } = await loadServerIdentity(tls)
     return validity(['tls', tls.type === 'pem' ? 'certificate' : 'pkcs12'], 'the certificate', notBefore, notAfter, now)
@@ -31,7 +37,7 @@ async function checkIdentity({ tls }: GatewayConfig, now: number): Promise<Confi
   }
 }
 
-async function checkClientCa({ auth }: GatewayConfig, now: number): Promise<ConfigProblem[]> {
+async function checkClientCa(auth: AuthConfig, now: number): Promise<ConfigProblem[]> {
   if (auth.clientCa === undefined) return []
   const path = ['auth', 'clientCa']
   try {
@@ -53,7 +59,7 @@ async function checkClientCa({ auth }: GatewayConfig, now: number): Promise<Conf
   }
 }
 
-async function checkUsers({ auth }: GatewayConfig): Promise<readonly ConfigProblem[]> {
+async function checkUsers(auth: AuthConfig): Promise<readonly ConfigProblem[]> {
   if (auth.users === undefined) return []
   const path = ['auth', 'users']
   try {

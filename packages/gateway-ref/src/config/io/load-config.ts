@@ -35,8 +35,8 @@ export async function loadConfigFile(
     return { ...problem, source: name === undefined ? yaml.locate(problem.path) : { type: 'variable', name } }
   }
   const folder = dirname(resolve(file))
-  const { config, problems } = resolveGatewayOptions(options, path => resolve(folder, path))
-  const fileProblems = config ? await checkConfigFiles(config) : []
+  const { config, files, problems } = resolveGatewayOptions(options, path => resolve(folder, path))
+  const fileProblems = await checkConfigFiles(files)
   return finish(config, [...variableProblems, ...problems, ...fileProblems].map(located))
 }
 
@@ -46,8 +46,8 @@ export async function loadConfigFile(
  * @throws GatewayError `ERR_GATEWAY_CONFIGURATION`
  */
 export async function loadGatewayOptions(options: GatewayOptions): Promise<LoadedConfig> {
-  const { config, problems } = resolveGatewayOptions(options, path => resolve(path))
-  return finish(config, [...problems, ...(config ? await checkConfigFiles(config) : [])])
+  const { config, files, problems } = resolveGatewayOptions(options, path => resolve(path))
+  return finish(config, [...problems, ...(await checkConfigFiles(files))])
 }
 
 function finish(config: GatewayConfig | undefined, problems: readonly ConfigProblem[]): LoadedConfig {
