@@ -6,7 +6,7 @@ import { formatProblem } from '../../config/config-problem.ts'
 import { readYaml } from '../../config/yaml-source.ts'
 import { GatewayError } from '../../errors.ts'
 import { describeSystemError } from '../../identity/io/server-identity.ts'
-import { writeFileAtomic } from '../../io/write-file-atomic.ts'
+import { FileLockedError, type ReplaceFileOptions, replaceFile } from '../../io/replace-file.ts'
 import { toBase32 } from '../base32.ts'
 import { formatPasswordRecord, type PasswordRecord } from '../password-record.ts'
 import { isUsersFileName, readUsers, type UsersTable } from '../users.ts'
@@ -23,6 +23,9 @@ export async function isReadableByOthers(file: string): Promise<boolean> {
   return process.platform !== 'win32' && ((await stat(file)).mode & 0o077) !== 0
 }
 
+/** How long to wait for another program that changes the file. */
+export type UsersFileOptions = Pick<ReplaceFileOptions, 'lockWaitMs'>
+
 /** What a new user starts with. */
 export interface NewUser {
   readonly name: string
@@ -38,14 +41,18 @@ export interface NewUser {
  * @returns the new secret of one-time codes in base32, with `otp`
  * @throws GatewayError when the name can't be used or is taken
  */
-export async function addUser(file: string, user: NewUser): Promise<{ readonly otpSecret: string | undefined }> {
+export async function addUser(
+  file: string,
+  user: NewUser,
+  options: UsersFileOptions = {},
+): Promise<{ readonly otpSecret: string | undefined }> {
   if (!isUsersFileName(user.name)) {
     throw failure(
       `'${user.name}' is not a user name; use 1 to 64 of A-Z a-z 0-9 . _ @ + -, the first a letter or digit`,
     )
   }
   const otpSecret = user.otp ? toBase32(randomBytes(20)) : undefined
-  await edit(file, true, document => {
+  await edit(file, true, options, document => {
     if (document.has(user.name)) {
       throw failure(`${file} has a user '${user.name}' already; change the password with: twinbore user set-password`)
     }
@@ -60,40 +67,54 @@ export async function addUser(file: string, user: NewUser): Promise<{ readonly o
 }
 
 /** Removes a user. @throws GatewayError when there is none of this name */
-export async function removeUser(file: string, name: string): Promise<void> {
-  await edit(file, false, document => {
+export async function removeUser(file: string, name: string, options: UsersFileOptions = {}): Promise<void> {
+  await edit(file, false, options, document => {
     if (!document.delete(name)) throw failure(`${file} has no user '${name}'`)
   })
 }
 
 /** Gives a user another password. @throws GatewayError when there is no such user */
-export async function setPassword(file: string, name: string, password: PasswordRecord): Promise<void> {
-  await edit(file, false, document => {
+export async function setPassword(
+  file: string,
+  name: string,
+  password: PasswordRecord,
+  options: UsersFileOptions = {},
+): Promise<void> {
+  await edit(file, false, options, document => {
     if (!document.has(name)) throw failure(`${file} has no user '${name}'; add one with: twinbore user add`)
     document.setIn([name, 'password'], formatPasswordRecord(password))
   })
 }
 
-async function edit(file: string, create: boolean, change: (document: Document) => void): Promise<void> {
-  for (let attempt = 0; ; attempt++) {
-    const before = await readText(file, create)
-    const document: Document = parseDocument(before)
-    const { problems } = readUsers(readYaml(before, file))
-    // A file with a mistake is not rewritten: what the mistake meant would be lost.
-    if (problems.length > 0) throw failure(problems.map(formatProblem).join('\n'))
-    if (!isMap(document.contents)) document.contents = document.createNode({})
-    change(document)
-    // Somebody else may have written meanwhile; their change must not be lost.
-    if ((await readText(file, create)) === before) {
-      if (create) await mkdir(dirname(resolve(file)), { recursive: true, mode: 0o700 })
-      const text = document.toString({ lineWidth: 0 })
-      await writeFileAtomic(file, text === '{}\n' ? '' : text, 0o600).catch((cause: unknown) => {
-        throw failure(`${file} can't be written: ${describeSystemError(cause)}`, cause)
-      })
-      return
+async function edit(
+  file: string,
+  create: boolean,
+  options: UsersFileOptions,
+  change: (document: Document) => void,
+): Promise<void> {
+  try {
+    if (create) await mkdir(dirname(resolve(file)), { recursive: true, mode: 0o700 })
+    await replaceFile(file, { mode: 0o600, ...options }, async () =>
+      changed(await readText(file, create), file, change),
+    )
+  } catch (cause) {
+    if (cause instanceof GatewayError) throw cause
+    if (cause instanceof FileLockedError) {
+      throw failure(`${file} is being changed by another program; if it is not, remove '${cause.lock}'`, cause)
     }
-    if (attempt === 4) throw failure(`${file} keeps changing; try again`)
+    throw failure(`'${file}' can't be written: ${describeSystemError(cause)}`, cause)
   }
+}
+
+function changed(before: string, file: string, change: (document: Document) => void): string {
+  const { problems } = readUsers(readYaml(before, file))
+  // A file with a mistake is not rewritten: what the mistake meant would be lost.
+  if (problems.length > 0) throw failure(problems.map(formatProblem).join('\n'))
+  const document: Document = parseDocument(before)
+  if (!isMap(document.contents)) document.contents = document.createNode({})
+  change(document)
+  const text = document.toString({ lineWidth: 0 })
+  return text === '{}\n' ? '' : text
 }
 
 async function readText(file: string, missingIsEmpty = false): Promise<string> {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { hashPassword } from '../../auth/io/password-hasher.ts'
 import { addUser, readUsersFile, setPassword } from '../../auth/io/users-file.ts'
 import { type DevelopmentIdentity, ensureDevelopmentIdentity } from '../../identity/io/development-identity.ts'
-import { writeFileAtomic } from '../../io/write-file-atomic.ts'
+import { replaceFile } from '../../io/replace-file.ts'
 
 /** What a demonstration starts from: everything that a configuration would name. */
 export interface DemoSetup {
@@ -34,7 +34,7 @@ export async function ensureDemoSetup(directory: string): Promise<DemoSetup> {
     const record = await hashPassword(password)
     if (known) await setPassword(users, username, record)
     else await addUser(users, { name: username, password: record })
-    await writeFileAtomic(passwordFile, `${password}\n`, 0o600)
+    await replaceFile(passwordFile, { mode: 0o600 }, () => `${password}\n`)
   }
   return { identity, users, username, password, passwordFile, created: created || identity.created }
 }

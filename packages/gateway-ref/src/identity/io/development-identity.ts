@@ -3,7 +3,7 @@ import { mkdir, readFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { writeFileAtomic } from '../../io/write-file-atomic.ts'
+import { replaceFile } from '../../io/replace-file.ts'
 import { type IssuedCertificate, issueAuthority, issueCertificate } from './issue-certificate.ts'
 import { spkiPin } from './spki-pin.ts'
 
@@ -103,8 +103,8 @@ async function readPair(certificateFile: string, keyFile: string): Promise<Issue
 }
 
 async function writePair(files: { certificate: string; key: string }, pair: IssuedCertificate): Promise<void> {
-  await writeFileAtomic(files.key, pair.key, 0o600)
-  await writeFileAtomic(files.certificate, pair.certificate, 0o644)
+  await replaceFile(files.key, { mode: 0o600 }, () => pair.key)
+  await replaceFile(files.certificate, { mode: 0o644 }, () => pair.certificate)
 }
 
 function isUsable(stored: IssuedCertificate, authority: string, now: number): boolean {
