@@ -17,7 +17,7 @@ export class Prefix {
 
   /**
    * Reads `10.0.0.0/8`, `10.0.0.0/255.0.0.0`, `fd00::/8`, or a plain address (as a host prefix). Returns `undefined` for
-   * anything else. Host bits are cleared.
+   * anything else. Host bits are cleared; `prefixTextHasHostBits` tells whether there were any.
    */
   static parse(text: string): Prefix | undefined {
     const slash = text.indexOf('/')
@@ -26,20 +26,28 @@ export class Prefix {
     const bits = address.family === 4 ? 32 : 128
     if (slash === -1) return new Prefix(address, bits)
     const lengthText = text.slice(slash + 1)
-    const length = /^\d{1,3}$/.test(lengthText) ? Number(lengthText) : maskLength(lengthText, address.family)
+    const length = /^(0|[1-9]\d{0,2})$/.test(lengthText) ? Number(lengthText) : maskLength(lengthText, address.family)
     return length === undefined || length > bits ? undefined : Prefix.of(address, length)
   }
 
-  /** Builds a prefix from an address (host bits are cleared) and a length. */
-  static of(address: IpAddress, length: number): Prefix {
-    const bits = address.family === 4 ? 32 : 128
-    if (!Number.isInteger(length) || length < 0 || length > bits) throw new RangeError(`length must be 0 to ${bits}`)
-    const bytes = address.bytes.slice()
-    for (let i = 0; i < bytes.length; i++) {
-      const kept = Math.min(8, Math.max(0, length - i * 8))
-      bytes[i] = bytes[i]! & (0xff00 >> kept)
+  /**
+   * The prefix with this text (as `parse` reads it), or of an address and a length (host bits are cleared).
+   *
+   * @throws RangeError
+   */
+  static of(text: string): Prefix
+  static of(address: IpAddress, length: number): Prefix
+  static of(from: string | IpAddress, length?: number): Prefix {
+    if (typeof from === 'string') {
+      const prefix = Prefix.parse(from)
+      if (!prefix) throw new RangeError(`not a prefix: '${from}'`)
+      return prefix
     }
-    return new Prefix(IpAddress.fromBytes(bytes), length)
+    const bits = from.family === 4 ? 32 : 128
+    if (length === undefined || !Number.isInteger(length) || length < 0 || length > bits) {
+      throw new RangeError(`length must be 0 to ${bits}`)
+    }
+    return new Prefix(withHostBits(from, length, 0), length)
   }
 
   contains(address: IpAddress): boolean {
@@ -63,14 +71,30 @@ export class Prefix {
     return this.length === other.length && this.address.equals(other.address)
   }
 
+  /** Negative, 0 or positive: by address, then the shorter length first. For sorting. */
+  compare(other: Prefix): number {
+    return this.address.compare(other.address) || this.length - other.length
+  }
+
   /** Whether this is a block of one address. */
   get isHost(): boolean {
     return this.length === (this.family === 4 ? 32 : 128)
   }
 
+  /** The last address: of an IPv4 subnet its broadcast address. The first one is `address`. */
+  get last(): IpAddress {
+    return withHostBits(this.address, this.length, 0xff)
+  }
+
   /** The mask as an address: `255.255.255.0`. */
   get netmask(): IpAddress {
-    return Prefix.of(IpAddress.fromBytes(new Uint8Array(this.family === 4 ? 4 : 16).fill(255)), this.length).address
+    const ones = IpAddress.fromBytes(new Uint8Array(this.family === 4 ? 4 : 16).fill(0xff))
+    return withHostBits(ones, this.length, 0)
+  }
+
+  /** The block that is twice as large; `undefined` for the whole address space. */
+  get parent(): Prefix | undefined {
+    return this.length === 0 ? undefined : Prefix.of(this.address, this.length - 1)
   }
 
   toString(): string {
@@ -80,6 +104,23 @@ export class Prefix {
   toJSON(): string {
     return this.toString()
   }
+}
+
+/** Whether a text that `Prefix.parse` reads has bits behind its prefix length: `10.1.2.3/8`. */
+export function prefixTextHasHostBits(text: string): boolean {
+  const prefix = Prefix.parse(text)
+  const address = IpAddress.parse(text.split('/', 1)[0]!)
+  return prefix !== undefined && address !== undefined && !prefix.address.equals(address)
+}
+
+/** An address with the bits behind `length` all 0 or all 1. */
+function withHostBits(address: IpAddress, length: number, fill: 0 | 0xff): IpAddress {
+  const bytes = address.bytes.slice()
+  for (let i = 0; i < bytes.length; i++) {
+    const keep = (0xff00 >> Math.min(8, Math.max(0, length - i * 8))) & 0xff
+    bytes[i] = (bytes[i]! & keep) | (fill & ~keep)
+  }
+  return IpAddress.fromBytes(bytes)
 }
 
 function maskLength(text: string, family: Family): number | undefined {
