@@ -118,8 +118,8 @@ export function hostAddressRules(rules: HostAddressRules): string {
     ...chain('raw', 'type filter hook prerouting priority raw; policy accept', [
       ...(features.reassembly
         ? [
-            'iifname "" meta nfproto ipv4 meta l4proto udp tproxy ip to :1',
-            'iifname "" meta nfproto ipv6 meta l4proto udp tproxy ip6 to :1',
+            `iifname "${NO_INTERFACE}" meta nfproto ipv4 meta l4proto udp tproxy ip to :1`,
+            `iifname "${NO_INTERFACE}" meta nfproto ipv6 meta l4proto udp tproxy ip6 to :1`,
           ]
         : []),
       `iifname "${rules.device}" ip saddr ${transit.ipv4} notrack accept`,
@@ -136,9 +136,11 @@ export function hostAddressRules(rules: HostAddressRules): string {
     ...chain('own', 'type filter hook output priority raw; policy accept', [
       'icmp type echo-request update @own-echo4 { ip daddr . icmp id }',
       'icmpv6 type echo-request update @own-echo6 { ip6 daddr . icmpv6 id }',
-      // An error of this host about a packet that it had already turned to the translator would carry the transit address.
-      `oifname != ${others} icmp type { destination-unreachable, time-exceeded, parameter-problem } @th,192,32 ${hex(transit.ipv4)} drop`,
+      // An error or redirect of this host about a packet that it had already turned to the translator would carry the
+      // transit address: the destination of the quoted packet, or of the redirect.
+      `oifname != ${others} icmp type { destination-unreachable, redirect, time-exceeded, parameter-problem } @th,192,32 ${hex(transit.ipv4)} drop`,
       `oifname != ${others} icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } @th,256,128 ${hex(transit.ipv6)} drop`,
+      `oifname != ${others} icmpv6 type nd-redirect @th,192,128 ${hex(transit.ipv6)} drop`,
     ]),
     ...chain('forward', 'type filter hook forward priority filter; policy accept', [
       `iifname "${rules.device}" oifname "${rules.device}" drop`,
@@ -267,6 +269,9 @@ export function readSaved(listing: string): string | undefined {
 
 /** The longest comment that the kernel keeps. */
 const COMMENT_LENGTH = 120
+
+/** The kernel refuses interfaces with a slash in their name, so no packet ever comes in by this one. */
+const NO_INTERFACE = 'no/interface'
 
 /** Replaces the table by one with this content, in one step. */
 function table(rules: CommonRules, lines: readonly string[]): string {

@@ -128,7 +128,11 @@ class HostEgress implements Egress {
     if (this.settings.pool.ipv6 && !forwarded.ipv6) {
       // A router ignores router advertisements unless told otherwise (2): the host must not lose its own routes.
       for (const { name } of this.links?.links() ?? []) {
-        if (this.kernel.read(`net/ipv6/conf/${name}/accept_ra`) === '1') {
+        if (
+          name !== 'lo' &&
+          name !== this.opened?.name &&
+          this.kernel.read(`net/ipv6/conf/${name}/accept_ra`) === '1'
+        ) {
           wanted[`net/ipv6/conf/${name}/accept_ra`] = '2'
         }
       }

@@ -59,7 +59,8 @@ export function restoreSettings(saved: Saved): void {
 
 function write(name: string, value: string): void {
   try {
-    writeFileSync(`/proc/sys/${name}`, value)
+    // The newline matters for lists: without it the kernel takes an empty one for nothing to do.
+    writeFileSync(`/proc/sys/${name}`, `${value}\n`)
   } catch (cause) {
     throw new GatewayError('ERR_GATEWAY_HOST', `the kernel setting ${name} can't be set to '${value}'`, { cause })
   }
