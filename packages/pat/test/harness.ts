@@ -196,3 +196,7 @@ export function udpAnswer(packet: Uint8Array, flow: Flow = {}): Uint8Array {
     ...flow,
   })
 }
+
+export function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex')
+}
