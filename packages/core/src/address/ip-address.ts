@@ -11,7 +11,8 @@ export type Family = 4 | 6
 export class IpAddress {
   readonly family: Family
   readonly bytes: Uint8Array
-  private text: string | undefined
+  // Hidden, so that a deep comparison sees the same value whether it was printed before or not.
+  #text: string | undefined
 
   private constructor(bytes: Uint8Array) {
     this.family = bytes.length === 4 ? 4 : 6
@@ -85,8 +86,8 @@ export class IpAddress {
   }
 
   toString(): string {
-    this.text ??= this.family === 4 ? ipv4Text(this.bytes) : ipv6Text(this.bytes)
-    return this.text
+    this.#text ??= this.family === 4 ? ipv4Text(this.bytes) : ipv6Text(this.bytes)
+    return this.#text
   }
 
   toJSON(): string {

@@ -16,7 +16,7 @@ export class PrefixSet {
 
   private readonly v4: readonly AddressRange[]
   private readonly v6: readonly AddressRange[]
-  private cover: readonly Prefix[] | undefined
+  #cover: readonly Prefix[] | undefined
 
   private constructor(v4: readonly AddressRange[], v6: readonly AddressRange[]) {
     this.v4 = v4
@@ -42,8 +42,8 @@ export class PrefixSet {
 
   /** The fewest prefixes that make up the set, sorted, IPv4 first. */
   get prefixes(): readonly Prefix[] {
-    this.cover ??= [...this.v4.flatMap(range => coverOf(range, 4)), ...this.v6.flatMap(range => coverOf(range, 6))]
-    return this.cover
+    this.#cover ??= [...this.v4.flatMap(range => coverOf(range, 4)), ...this.v6.flatMap(range => coverOf(range, 6))]
+    return this.#cover
   }
 
   get isEmpty(): boolean {
