@@ -11,6 +11,12 @@ export {
 export { ClientSession } from './protocol/client-session.ts'
 // Login
 export {
+  ClientLogin,
+  type ClientLoginOptions,
+  type ClientLoginOutput,
+  DEFAULT_USER_AGENT,
+} from './protocol/client-login.ts'
+export {
   type CertificateIdentityField,
   type CredentialsAnswer,
   type CredentialsCheck,
@@ -43,6 +49,7 @@ export type {
   StreamLoss,
   TrafficCount,
 } from './protocol/events.ts'
+export { type FormAnswers, FormFiller, type KnownAnswers } from './protocol/form-answers.ts'
 export {
   DATAGRAM_FRAME_HEADER_BYTES,
   datagramFramePayload,

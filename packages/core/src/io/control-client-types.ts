@@ -14,7 +14,7 @@ export interface ControlClientOptions {
   readonly certificate?: { readonly cert: string; readonly key: string; readonly passphrase?: string }
   /** Accepts any certificate: everything that the tunnel carries can be read and changed on the way. @defaultValue false */
   readonly dangerouslySkipServerVerification?: boolean
-  /** @defaultValue 'AnyConnect-compatible OpenConnect VPN Agent (Twinbore)' */
+  /** @defaultValue 'OpenConnect VPN Agent (Twinbore)' */
   readonly userAgent?: string
   /** For TCP and TLS, and for each reply. @defaultValue 30 */
   readonly replySeconds?: number
@@ -28,7 +28,7 @@ export interface LoginCredentials {
   readonly furtherSecrets?: readonly string[]
   /** The value or the label of a group. */
   readonly group?: string
-  /** Asked for every form with the values filled in so far; gives the rest, or `undefined` to give up. */
+  /** Asked when a form has fields that nothing is known for, with the values filled in so far; gives the rest, or `undefined` to give up. */
   readonly answerForm?: (
     form: LoginForm,
     filled: Readonly<Record<string, string>>,
@@ -58,10 +58,14 @@ export interface TunnelConnection {
   readonly cipher: string
   readonly remoteAddress: string
   readonly remotePort: number
+  readonly localAddress: string
 }
 
 export interface ConnectOptions {
   readonly cookie: string
   readonly request: TunnelRequest
+  /** Where the login ended. @defaultValue the host and port of the URL */
+  readonly host?: string
+  readonly port?: number
   readonly signal?: AbortSignal
 }

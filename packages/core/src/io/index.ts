@@ -1,5 +1,6 @@
 // The hands of core.
 
+export { ControlClient } from './control-client.ts'
 export type {
   ConnectOptions,
   ControlClientOptions,
@@ -26,3 +27,4 @@ export {
 } from './stream-channel.ts'
 export { systemClock } from './system-clock.ts'
 export { systemRandom } from './system-random.ts'
+export { certificatePin } from './tls-dial.ts'

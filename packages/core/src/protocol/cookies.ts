@@ -9,6 +9,11 @@ export const LOGIN_COOKIE = 'webvpncontext'
 const NAME = /^[\w!#$%&'*+.^`|~-]{1,64}$/
 const VALUE = /^[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*$/
 
+/** Whether a text can be the value of a cookie: 1 to 16384 printable ASCII characters without blanks, quotes, commas, semicolons, backslashes. */
+export function isCookieValue(text: string): boolean {
+  return text.length > 0 && text.length <= MAX_COOKIE_LENGTH && VALUE.test(text)
+}
+
 /**
  * The value of a cookie in a request (RFC 6265 §4.2). Undefined when it is absent, empty, longer than `maxLength`, or holds
  * characters that no cookie value has. Of several with one name the first counts.
@@ -23,7 +28,7 @@ export function requestCookie(
       const equals = pair.indexOf('=')
       if (equals === -1 || pair.slice(0, equals).trim() !== name) continue
       const value = pair.slice(equals + 1).trim()
-      return value.length > 0 && value.length <= maxLength && VALUE.test(value) ? value : undefined
+      return value.length <= maxLength && isCookieValue(value) ? value : undefined
     }
   }
   return undefined
@@ -48,8 +53,9 @@ export class CookieJar {
       if (equals === -1) continue
       const name = pair.slice(0, equals).trim()
       const value = pair.slice(equals + 1).trim()
-      if (!NAME.test(name) || value.length > MAX_COOKIE_LENGTH || !VALUE.test(value)) continue
+      if (!NAME.test(name)) continue
       if (value === '') this.values.delete(name)
+      else if (!isCookieValue(value)) continue
       else if (this.values.has(name) || this.values.size < MAX_COOKIES) this.values.set(name, value)
     }
   }

@@ -13,6 +13,8 @@ export interface HttpRequest {
 /** One HTTP reply. */
 export interface HttpReply {
   readonly status: number
+  /** The words behind the status, as received. */
+  readonly reason?: string
   readonly headers: HeaderLines
   readonly body: Uint8Array
 }
