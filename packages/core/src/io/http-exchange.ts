@@ -70,8 +70,10 @@ export function exchange(
     )
     signal?.addEventListener('abort', onAbort)
     if (signal?.aborted) onAbort()
-    request.on('error', error => {
-      const failure = new CoreError('ERR_CONNECTION_FAILED', `${host} port ${port}: ${error.message}`, { cause: error })
+    request.on('error', (error: NodeJS.ErrnoException) => {
+      const wantsCertificate = error.code === 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED'
+      const code = wantsCertificate ? 'ERR_LOGIN_CERTIFICATE_REQUIRED' : 'ERR_CONNECTION_FAILED'
+      const failure = new CoreError(code, `${host} port ${port}: ${error.message}`, { cause: error })
       settle(error instanceof CoreError ? error : failure)
     })
     request.on('response', response => {

@@ -103,11 +103,11 @@ describe('the stock openconnect client against ControlListener', () => {
     expectSession(await authenticate([...pinned(), '--no-xmlpost', '--user', 'alice'], 'correct horse\n'), 'alice')
   })
 
-  test.each(['ops', 'Operations'])('lets the user choose the group %s', async group => {
+  test('lets the user choose a group by its label', async () => {
     await start({
       login: { methods: ['password'], groups: [{ value: 'staff' }, { value: 'ops', label: 'Operations' }] },
     })
-    const result = await authenticate([...pinned(), '--user', 'alice', `--authgroup=${group}`], 'correct horse\n')
+    const result = await authenticate([...pinned(), '--user', 'alice', '--authgroup=Operations'], 'correct horse\n')
     expectSession(result, 'alice')
     expect(gateway.identities[0]!.group).toBe('ops')
   })
@@ -125,14 +125,14 @@ describe('the stock openconnect client against ControlListener', () => {
 
     test('a certificate alone is enough where it is configured so', async () => {
       await start({ clientCa: authority.ca, login: { methods: ['certificate'] } })
-      expectSession(await authenticate([...pinned(), ...certificate('alice', 'alice')], ''), 'alice')
+      expectSession(await authenticate([...pinned(), ...certificate('alice', 'alice')], 'unused\n'), 'alice')
       expect(gateway.identities).toMatchObject([{ method: 'certificate', certificateFingerprint: /^[0-9a-f]{64}$/ }])
     })
 
     test.each(['user-id', 'email'] as const)('the user name can come from %s', async certificateIdentity => {
       await start({ clientCa: authority.ca, login: { methods: ['certificate'], certificateIdentity } })
       const username = certificateIdentity === 'email' ? 'a@example.com' : 'u-alice'
-      expectSession(await authenticate([...pinned(), ...certificate('alice', 'alice')], ''), username)
+      expectSession(await authenticate([...pinned(), ...certificate('alice', 'alice')], 'unused\n'), username)
     })
 
     test('no certificate, or one of a foreign authority, or one with two names is refused', async () => {
@@ -145,7 +145,7 @@ describe('the stock openconnect client against ControlListener', () => {
         certificate('two', ['alice', 'root']),
       ]
       for (const args of attempts) {
-        const result = await authenticate([...pinned(), ...args], '')
+        const result = await authenticate([...pinned(), ...args], 'unused\n')
         expect(result.code).not.toBe(0)
         expect(result.stdout).not.toContain('COOKIE')
       }
@@ -184,7 +184,7 @@ describe('the stock openconnect client against ControlListener', () => {
       cookie: 'abc',
       remoteAddress: '127.0.0.1',
       tlsVersion: 'TLSv1.3',
-      request: { ipv4: true, ipv6: true, fullIpv6: true, addresses: [], streamEncodings: [] },
+      request: { ipv4: true, ipv6: true, fullIpv6: true, addresses: [], streamEncodings: ['oc-lz4', 'lzs'] },
     })
     expect(attempts[0]!.pskKey).toHaveLength(32)
     expect(attempts[0]!.request.datagram!.cipherSuites).toContain('PSK-NEGOTIATE')

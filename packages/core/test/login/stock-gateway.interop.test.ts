@@ -26,7 +26,7 @@ describe('ControlClient against ocserv', () => {
 
   beforeAll(() => {
     authority = makeAuthority()
-    server = authority.issue('server', { commonName: 'localhost', addresses: ['127.0.0.1'], usage: 'serverAuth' })
+    server = authority.issue('server', { commonName: 'gateway', addresses: ['127.0.0.1'], usage: 'serverAuth' })
   })
   afterEach(async () => {
     for (const tunnel of tunnels.splice(0)) tunnel.socket.destroy()
@@ -51,7 +51,7 @@ describe('ControlClient against ocserv', () => {
     )
     const { cookie, banner } = await client().login({ username: 'alice', password: 'secret & <one>' })
     expect(banner).toBe('hello there')
-    const { parameters, pskKey, head } = await connect(cookie)
+    const { parameters, pskKey } = await connect(cookie)
     expect(parameters.ipv4?.address.toString()).toMatch(/^10\.213\.77\./)
     expect(parameters.ipv4?.netmask.toString()).toBe('255.255.255.0')
     expect(parameters.ipv6?.address.toString()).toMatch(/^fd13:7777::/)
@@ -64,25 +64,29 @@ describe('ControlClient against ocserv', () => {
     expect(parameters.datagram).toMatchObject({ port: ocserv.port })
     expect(parameters.datagram?.appId).toHaveLength(32)
     expect(pskKey).toHaveLength(32)
-    expect(head).toHaveLength(0)
   })
 
   test('the tunnel carries frames: a DPD request is answered with its payload', async () => {
     ocserv = await startOcserv(server, { alice: 'secret' }, '')
     const { cookie } = await client().login({ username: 'alice', password: 'secret' })
-    const { socket } = await connect(cookie)
-    const probe = encodeStreamFrame(FrameType.dpdRequest, Uint8Array.of(1, 2, 3, 4))
-    const answer = new Promise<Buffer>(resolve => socket.once('data', resolve))
-    socket.resume()
-    socket.write(probe)
-    expect([...(await answer)]).toEqual([...encodeStreamFrame(FrameType.dpdResponse, Uint8Array.of(1, 2, 3, 4))])
+    const { socket, head } = await connect(cookie)
+    const answer = Buffer.from(encodeStreamFrame(FrameType.dpdResponse, Uint8Array.of(1, 2, 3, 4)))
+    let received: Buffer = Buffer.from(head)
+    const answered = new Promise<void>(resolve =>
+      socket.on('data', (chunk: Buffer) => {
+        // Packets of the gateway's own kernel may come in between.
+        received = Buffer.concat([received, chunk])
+        if (received.includes(answer)) resolve()
+      }),
+    )
+    socket.write(encodeStreamFrame(FrameType.dpdRequest, Uint8Array.of(1, 2, 3, 4)))
+    await answered
   })
 
   test('comes back with its cookie and keeps its addresses', async () => {
     ocserv = await startOcserv(server, { alice: 'secret' }, '')
     const { cookie } = await client().login({ username: 'alice', password: 'secret' })
     const first = await connect(cookie)
-    first.socket.destroy()
     const { ipv4 } = first.parameters
     const second = await connect(cookie, { addresses: ipv4 ? [ipv4.address] : [] })
     expect(second.parameters.ipv4?.address.toString()).toBe(ipv4?.address.toString())
@@ -96,7 +100,7 @@ describe('ControlClient against ocserv', () => {
       message: expect.stringContaining('Login failed.'),
     })
     await expect(client().login({ username: 'alice' })).rejects.toMatchObject({ code: 'ERR_LOGIN_UNANSWERED' })
-    await expect(connect('A'.repeat(43))).rejects.toMatchObject({ code: 'ERR_COOKIE_REJECTED' })
+    await expect(connect(`${'A'.repeat(43)}=`)).rejects.toMatchObject({ code: 'ERR_COOKIE_REJECTED' })
   })
 
   test('chooses a group by its label', async () => {
@@ -136,7 +140,10 @@ describe('ControlClient against ocserv', () => {
     )
     const { cookie } = await client({ certificate: { cert: certificate.cert, key: certificate.key } }).login({})
     expect(cookie).not.toBe('')
-    await expect(client().login({})).rejects.toMatchObject({ code: 'ERR_LOGIN_CERTIFICATE_REQUIRED' })
+    // ocserv ends the TLS connection with an alert, which a reset may overtake.
+    await expect(client().login({})).rejects.toMatchObject({
+      code: expect.stringMatching(/^ERR_(LOGIN_CERTIFICATE_REQUIRED|CONNECTION_FAILED)$/),
+    })
   })
 
   test('trusts by pin or by authority, and nobody else', async () => {

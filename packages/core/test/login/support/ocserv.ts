@@ -1,8 +1,9 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import type { IssuedCertificate } from './certificates.ts'
 
 export interface Ocserv {
@@ -66,10 +67,10 @@ tls-priorities = "NORMAL:%SERVER_PRECEDENCE:-VERS-TLS1.0:-VERS-TLS1.1"
   const child = spawn('ocserv', ['-f', '-d', '1', '-c', file('ocserv.conf')], { stdio: ['ignore', 'pipe', 'pipe'] })
   let log = ''
   await new Promise<void>((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`ocserv did not start:\n${log}`)), 20_000)
+    const timer = globalThis.setTimeout(() => reject(new Error(`ocserv did not start:\n${log}`)), 20_000)
     const onText = (chunk: Buffer) => {
       log += chunk
-      if (!/initialized ocserv|listening \(TCP\)/.test(log)) return
+      if (!log.includes('sec-mod initialized')) return
       clearTimeout(timer)
       resolve()
     }
@@ -78,18 +79,33 @@ tls-priorities = "NORMAL:%SERVER_PRECEDENCE:-VERS-TLS1.0:-VERS-TLS1.1"
     child.on('error', reject)
     child.on('exit', code => reject(new Error(`ocserv ended with ${code}:\n${log}`)))
   })
+  await untilOpen(port)
   return { port, log: () => log, stop: () => stop(child, directory) }
 }
 
 async function stop(child: ChildProcess, directory: string): Promise<void> {
   if (child.exitCode === null && child.signalCode === null) {
     const ended = new Promise(resolve => child.once('close', resolve))
-    const timer = setTimeout(() => child.kill('SIGKILL'), 10_000)
+    const timer = globalThis.setTimeout(() => child.kill('SIGKILL'), 10_000)
     child.kill('SIGTERM')
     await ended
     clearTimeout(timer)
   }
   rmSync(directory, { recursive: true, force: true })
+}
+
+/** It says that it listens a moment before it does. */
+async function untilOpen(port: number): Promise<void> {
+  for (let tries = 0; tries < 200; tries++) {
+    const open = await new Promise<boolean>(resolve => {
+      const socket = connect(port, '127.0.0.1', () => resolve(true))
+      socket.on('error', () => resolve(false))
+      socket.on('connect', () => socket.destroy())
+    })
+    if (open) return
+    await setTimeout(25)
+  }
+  throw new Error(`nothing listens on port ${port}`)
 }
 
 function freePort(): Promise<number> {
