@@ -8,7 +8,6 @@ export {
   type SelectorState,
   selectorTransitions,
 } from './protocol/channel-selector.ts'
-export { ClientSession } from './protocol/client-session.ts'
 // Login
 export {
   ClientLogin,
@@ -16,6 +15,7 @@ export {
   type ClientLoginOutput,
   DEFAULT_USER_AGENT,
 } from './protocol/client-login.ts'
+export { ClientSession } from './protocol/client-session.ts'
 export {
   type CertificateIdentityField,
   type CredentialsAnswer,

@@ -79,6 +79,7 @@ describe('ControlClient against ocserv', () => {
         if (received.includes(answer)) resolve()
       }),
     )
+    socket.resume()
     socket.write(encodeStreamFrame(FrameType.dpdRequest, Uint8Array.of(1, 2, 3, 4)))
     await answered
   })
