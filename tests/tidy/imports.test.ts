@@ -1,6 +1,14 @@
 // Who may import whom: the picture of docs/architecture.md, as a test.
 import { describe, expect, test } from 'vitest'
-import { importsOf, manifestOf, packageNames, publicSubpaths, reachableFrom, typeScriptFiles } from './source-tree.ts'
+import {
+  allFiles,
+  importsOf,
+  manifestOf,
+  packageNames,
+  publicSubpaths,
+  reachableFrom,
+  typeScriptFiles,
+} from './source-tree.ts'
 
 /** What each package may take from its siblings; gateway-ref, the composition root, takes everything. */
 const picture: Readonly<Record<string, (target: string) => boolean>> = {
@@ -62,9 +70,14 @@ describe.each(packageNames)('%s', name => {
 })
 
 test('no helper of a test, bench or script is unused', () => {
-  const outside = typeScriptFiles.filter(file => !/^packages\/[^/]+\/src\//.test(file) && !file.endsWith('.d.ts'))
-  const entries = outside.filter(file =>
-    /\.test\.ts$|^examples\/|^vitest\.config\.ts$|^bench\/bench\.ts$|summary-reporter\.ts$/.test(file),
+  const outside = allFiles.filter(file => /\.(ts|mjs|sh)$/.test(file) && !/^packages\/[^/]+\/src\//.test(file))
+  const commands = Object.values(manifestOf('.').scripts ?? {}).join('\n')
+  const entries = outside.filter(
+    file =>
+      /\.test\.ts$|^examples\/[^/]+\.ts$|^bench\/bench\.ts$|^vitest\.config\.ts$/.test(file) ||
+      // Vitest finds its reporter by the path in its configuration.
+      file === 'tests/lab/summary-reporter.ts' ||
+      commands.includes(file),
   )
   const reached = reachableFrom(entries)
   expect(outside.filter(file => !reached.has(file))).toEqual([])
