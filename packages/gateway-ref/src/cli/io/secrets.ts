@@ -116,8 +116,12 @@ export class SecretReader {
 
   /** Waits for more input. False at its end. */
   private async fill(): Promise<boolean> {
-    if (this.ended) return false
     const { stdin } = this.context
+    // The end may have come while nobody listened.
+    if (this.ended || stdin.readableEnded || stdin.destroyed) {
+      this.ended = true
+      return false
+    }
     const chunk = await new Promise<Buffer | string | undefined>((resolve, reject) => {
       const settle = (act: () => void) => {
         stdin.pause()

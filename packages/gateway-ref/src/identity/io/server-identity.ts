@@ -91,17 +91,18 @@ async function fromPkcs12(file: string, passphrase: string): Promise<ServerIdent
   throw new IdentityError('pkcs12', `'${file}' holds no certificate with its key`)
 }
 
-/** Puts the issuers of `own` in order; what doesn't belong to the chain is left out. */
+/** Puts the issuers of `own` in order, each once; what doesn't belong to the chain is left out. */
 function orderChain<Entry extends { pem: string; value: X509Certificate }>(
   own: Entry,
   all: readonly Entry[],
 ): string[] {
   const chain: string[] = []
-  const left = new Set(all.filter(entry => entry !== own))
+  const left = new Map(all.map(entry => [entry.value.fingerprint256, entry]))
+  left.delete(own.value.fingerprint256)
   for (let at = own; ; ) {
-    const issuer = [...left].find(({ value }) => at.value.checkIssued(value))
+    const issuer = [...left.values()].find(({ value }) => at.value.checkIssued(value))
     if (!issuer) return chain
-    left.delete(issuer)
+    left.delete(issuer.value.fingerprint256)
     chain.push(issuer.pem)
     at = issuer
   }
