@@ -3,7 +3,8 @@ import type { ReadStream } from 'node:tty'
 
 /** What a command may touch of its process. Tests bring their own. */
 export interface ProgramContext {
-  readonly stdin: NodeJS.ReadableStream & Partial<Pick<ReadStream, 'isTTY' | 'setRawMode' | 'unref' | 'readableEnded' | 'destroyed'>>
+  readonly stdin: NodeJS.ReadableStream &
+    Partial<Pick<ReadStream, 'isTTY' | 'setRawMode' | 'unref' | 'readableEnded' | 'destroyed'>>
   readonly stdout: { write(text: string): unknown }
   readonly stderr: { write(text: string): unknown; readonly isTTY?: boolean | undefined }
   readonly environment: Readonly<Record<string, string | undefined>>

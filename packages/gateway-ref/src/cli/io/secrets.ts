@@ -33,9 +33,10 @@ export class SecretReader {
   async ask(question: string, options: { readonly echo?: boolean } = {}): Promise<string> {
     if (!this.isTerminal) return this.readLine()
     const { stdin, stderr } = this.context
-    stderr.write(printable(question))
     stdin.setRawMode!(true)
     try {
+      // Only now: what is typed at the sight of the question must not be shown.
+      stderr.write(printable(question))
       return await this.readTyped(options.echo === true ? text => stderr.write(text) : () => {})
     } finally {
       stdin.setRawMode!(false)
