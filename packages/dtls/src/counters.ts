@@ -31,7 +31,7 @@ export const counterNames = [
   // Sending.
   'not-established',
   'unknown-association',
-  'oversized-plaintext',
+  'plaintext-length',
   'key-limit',
   'amplification-limit',
   // Not drops.

@@ -18,4 +18,4 @@ export {
   type FindPsk,
   type PreSharedKey,
 } from './options.ts'
-export { DtlsServer } from './server.ts'
+export { DtlsServer } from './server/dtls-server.ts'

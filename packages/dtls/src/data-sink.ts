@@ -1,0 +1,44 @@
+import { type RecordBatch, Verdict } from './batch.ts'
+
+/** Where the application data of a datagram goes. */
+export interface DataSink {
+  /** Takes `bytes[offset, offset + length)`, good only during the call. Returns false if there is no room. */
+  deliver(bytes: Uint8Array, offset: number, length: number): boolean
+}
+
+/**
+ * Gives application data back in the batch that its datagram came in: the first record of a datagram stays in its slot,
+ * further ones (and those that were kept from earlier datagrams) get slots of their own at the end of the batch.
+ */
+export class BatchSink implements DataSink {
+  private batch: RecordBatch | undefined
+  private slot = -1
+  private isUsed = false
+  /** Whose the data is; set before it is delivered. */
+  owner = -1
+
+  /** Begins with the datagram of a slot. */
+  aim(batch: RecordBatch, slot: number): void {
+    this.batch = batch
+    this.slot = slot
+    this.isUsed = false
+  }
+
+  deliver(bytes: Uint8Array, offset: number, length: number): boolean {
+    const batch = this.batch!
+    if (this.isUsed || bytes !== batch.bytes) {
+      return batch.push(bytes.subarray(offset, offset + length), this.owner) !== -1
+    }
+    this.isUsed = true
+    batch.offsets[this.slot] = offset
+    batch.lengths[this.slot] = length
+    batch.owners[this.slot] = this.owner
+    return true
+  }
+
+  /** Ends the datagram: a slot that got no data was consumed (`divert`) if anything in it was of use, else dropped. */
+  finish(wasOfUse: boolean): void {
+    if (!this.isUsed) this.batch!.verdicts[this.slot] = wasOfUse ? Verdict.divert : Verdict.drop
+    this.batch = undefined
+  }
+}

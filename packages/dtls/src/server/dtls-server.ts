@@ -1,0 +1,389 @@
+import { type RecordBatch, Verdict } from '../batch.ts'
+import { Counter, Counters, type DtlsStats } from '../counters.ts'
+import { equalBytes } from '../crypto/constant-time.ts'
+import { BatchSink, type DataSink } from '../data-sink.ts'
+import type { AssociationOutput, ServerOutput } from '../events.ts'
+import { type Machine, type Milliseconds, OutputQueue } from '../machine.ts'
+import { type DtlsServerOptions, type ServerConfig, serverConfig } from '../options.ts'
+import { ACCEPTED, PeerState } from '../peer-state.ts'
+import { MAX_PLAINTEXT_BYTES, recordEnd, recordEpoch, recordSequence } from '../record/record-header.ts'
+import { type AdmittedHello, HelloGate, isClientHello } from './hello-gate.ts'
+import { type Peer, PeerTable } from './peer-table.ts'
+import { Roaming } from './roaming.ts'
+
+/**
+ * DTLS 1.2 with many peers behind one socket. RFC 6347.
+ *
+ *   record of a datagram
+ *     ClientHello  -> gate (no state) -> caps -> handshake under way, beside an association that may live at that endpoint
+ *     epoch 0      -> the handshake under way at that endpoint
+ *     epoch 1      -> the association at that endpoint -> the handshake under way there -> associations that may have moved
+ *
+ * A completed handshake replaces the association at its endpoint and the one with its session id, not before. What can't be
+ * taken (caps, unknown session ids, garbage) is dropped without a word and counted.
+ */
+export class DtlsServer implements Machine<ServerOutput> {
+  private readonly config: ServerConfig
+  private readonly counters = new Counters()
+  private readonly outputs = new OutputQueue<ServerOutput>()
+  private readonly gate: HelloGate
+  private readonly peers: PeerTable
+  private readonly roaming: Roaming
+  private readonly batchSink = new BatchSink()
+  private readonly queueSink: DataSink & { owner: number }
+  private nextDeadline: Milliseconds | undefined
+  private isDeadlineStale = false
+
+  /** @throws RangeError or TypeError naming the option that is wrong */
+  constructor(options: DtlsServerOptions) {
+    this.config = serverConfig(options)
+    this.gate = new HelloGate(this.config, this.counters)
+    this.peers = new PeerTable(this.config.maxAssociations, this.config.retainEndpoint, this.config.releaseEndpoint)
+    this.roaming = new Roaming(this.config.maxRoamingTrials)
+    const { outputs } = this
+    this.queueSink = {
+      owner: -1,
+      deliver(bytes, offset, length) {
+        outputs.push({ type: 'received', association: this.owner, bytes: bytes.slice(offset, offset + length) })
+        return true
+      },
+    }
+  }
+
+  /** Associations that are established. */
+  get associationCount(): number {
+    return this.peers.establishedCount
+  }
+
+  /** Handshakes under way. */
+  get halfOpenCount(): number {
+    return this.peers.halfOpenCount
+  }
+
+  /**
+   * Opens every `forward` slot in place. Owners are endpoint numbers before. After it, slots that are still `forward` hold
+   * application data and their owners are association numbers; datagrams that were of use otherwise are `divert`, others
+   * `drop`. Further records of a datagram get slots at the end of the batch.
+   */
+  openDatagrams(batch: RecordBatch, now: Milliseconds): void {
+    const count = batch.count
+    for (let slot = 0; slot < count; slot++) {
+      if (batch.verdicts[slot] !== Verdict.forward) continue
+      const start = batch.offsets[slot]!
+      const end = start + batch.lengths[slot]!
+      this.batchSink.aim(batch, slot)
+      this.batchSink.finish(this.handle(batch.bytes, start, end, batch.owners[slot]!, this.batchSink, now))
+    }
+  }
+
+  /**
+   * Seals every `forward` slot in place. Owners are association numbers before and endpoint numbers after. Each slot needs
+   * `SEAL_HEADROOM` bytes before its plaintext and `SEAL_TAILROOM` behind it. What can't be sealed becomes `drop`.
+   */
+  sealDatagrams(batch: RecordBatch, now: Milliseconds): void {
+    for (let slot = 0; slot < batch.count; slot++) {
+      if (batch.verdicts[slot] !== Verdict.forward) continue
+      const peer = this.peers.association(batch.owners[slot]!)
+      if (peer === undefined) {
+        batch.verdicts[slot] = Verdict.drop
+        this.counters.add(Counter['unknown-association'])
+      } else if (peer.state.sealSlot(batch, slot)) {
+        batch.owners[slot] = peer.endpoint
+        this.settle(peer, now)
+      }
+    }
+  }
+
+  /** Takes one datagram. It is opened in place, so `bytes` changes; application data comes as `received`, copied. */
+  handleDatagram(endpoint: number, bytes: Uint8Array, now: Milliseconds): void {
+    this.handle(bytes, 0, bytes.length, endpoint, this.queueSink, now)
+  }
+
+  /**
+   * Protects one plaintext and queues it as `transmit`. Returns false, and counts why, when the association is gone or can't.
+   * @throws RangeError for a plaintext that no peer would take: empty, or longer than 16384 bytes
+   */
+  send(association: number, plaintext: Uint8Array, now: Milliseconds): boolean {
+    if (plaintext.length < 1 || plaintext.length > MAX_PLAINTEXT_BYTES) {
+      throw new RangeError(`plaintext must be 1 to ${MAX_PLAINTEXT_BYTES} bytes`)
+    }
+    const peer = this.peers.association(association)
+    if (peer === undefined) {
+      this.counters.add(Counter['unknown-association'])
+      return false
+    }
+    const bytes = peer.state.sealCopy(plaintext)
+    if (bytes === undefined) return false
+    this.outputs.push({ type: 'transmit', endpoint: peer.endpoint, bytes })
+    this.settle(peer, now)
+    return true
+  }
+
+  /** Says close_notify and ends an association. A number that is not (or no longer) in use is ignored. */
+  close(association: number, now: Milliseconds): void {
+    const peer = this.peers.association(association)
+    if (peer === undefined) return
+    peer.state.close('local')
+    this.settle(peer, now)
+  }
+
+  /** Where the peer of an association is; -1 if there is no such association. */
+  endpointOf(association: number): number {
+    return this.peers.association(association)?.endpoint ?? -1
+  }
+
+  /**
+   * Keying material for other uses, bound to an association. RFC 5705. No `context` and an empty one give different bytes.
+   * @throws RangeError for a bad length or a reserved label, and when there is no such association
+   */
+  exportKeyingMaterial(association: number, length: number, label: string, context?: Uint8Array): Uint8Array {
+    const material = this.peers.association(association)?.state.exportKeyingMaterial(length, label, context)
+    if (material === undefined) throw new RangeError(`there is no association ${association}`)
+    return material
+  }
+
+  get deadline(): Milliseconds | undefined {
+    if (this.isDeadlineStale) {
+      this.isDeadlineStale = false
+      this.nextDeadline = undefined
+      for (const { state } of this.peers.halfOpen) {
+        const { deadline } = state
+        if (deadline !== undefined) this.nextDeadline = Math.min(deadline, this.nextDeadline ?? deadline)
+      }
+    }
+    return this.nextDeadline
+  }
+
+  handleDeadline(now: Milliseconds): void {
+    if (this.deadline === undefined || now < this.deadline) return
+    for (const peer of [...this.peers.halfOpen]) {
+      peer.state.handleDeadline(now)
+      this.settle(peer, now)
+    }
+    this.isDeadlineStale = true
+  }
+
+  poll(): ServerOutput | undefined {
+    return this.outputs.take()
+  }
+
+  /** A copy of the counters, over all peers. */
+  stats(): DtlsStats {
+    return this.counters.snapshot()
+  }
+
+  /** Takes the records of a datagram one by one. Returns whether any was of use. */
+  private handle(
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    endpoint: number,
+    sink: DataSink & { owner: number },
+    now: Milliseconds,
+  ): boolean {
+    let wasOfUse = false
+    for (let at = start; at < end; ) {
+      const stop = recordEnd(bytes, at, end)
+      if (stop === -1) {
+        this.counters.add(Counter['malformed-record'])
+        break
+      }
+      const result = this.handleRecord(bytes, at, stop, endpoint, sink, now)
+      if (result === ACCEPTED) wasOfUse = true
+      else this.counters.add(result)
+      at = stop
+    }
+    return wasOfUse
+  }
+
+  private handleRecord(
+    bytes: Uint8Array,
+    at: number,
+    end: number,
+    endpoint: number,
+    sink: DataSink & { owner: number },
+    now: Milliseconds,
+  ): number {
+    const established = this.peers.establishedAt(endpoint)
+    if (recordEpoch(bytes, at) === 0) {
+      if (isClientHello(bytes, at, end)) return this.handleHello(bytes, at, end, endpoint, sink, now)
+      const peer = this.peers.halfOpenAt(endpoint)
+      if (peer !== undefined) return this.feed(peer, bytes, at, end, sink, now)
+      return established === undefined ? Counter['unknown-endpoint'] : Counter['unknown-epoch']
+    }
+    let result = Counter['unknown-endpoint']
+    if (established !== undefined) {
+      result = this.feed(established, bytes, at, end, sink, now)
+      if (!isForeign(result)) return result
+    }
+    const halfOpen = this.peers.halfOpenAt(endpoint)
+    if (halfOpen !== undefined) {
+      const other = this.feed(halfOpen, bytes, at, end, sink, now)
+      if (!isForeign(other)) return other
+    }
+    if (result === Counter.replayed) return result
+    return this.follow(bytes, at, end, endpoint, sink, now) ? ACCEPTED : result
+  }
+
+  private handleHello(
+    bytes: Uint8Array,
+    at: number,
+    end: number,
+    endpoint: number,
+    sink: DataSink & { owner: number },
+    now: Milliseconds,
+  ): number {
+    const { maxHalfOpen, maxHalfOpenPerHost, maxAssociations, hostOf } = this.config
+    const halfOpen = this.peers.halfOpenAt(endpoint)
+    const isBusy = halfOpen !== undefined || this.peers.halfOpenCount >= maxHalfOpen / 4
+    const judged = this.gate.judge(bytes, at, end, endpoint, isBusy, now)
+    if (typeof judged === 'number') return judged
+    if (judged instanceof Uint8Array) {
+      this.outputs.push({ type: 'transmit', endpoint, bytes: judged })
+      return ACCEPTED
+    }
+    const established = this.peers.establishedAt(endpoint)
+    // The hello that the association at hand came from, late or replayed.
+    if (established !== undefined && equalBytes(established.random, judged.hello.random)) {
+      return Counter['unexpected-message']
+    }
+    if (halfOpen !== undefined) {
+      if (equalBytes(halfOpen.random, judged.hello.random)) return this.feed(halfOpen, bytes, at, end, sink, now)
+      if (!judged.isProven) return Counter['handshake-busy']
+      halfOpen.state.close('replaced')
+      this.settle(halfOpen, now)
+    }
+    const host = hostOf(endpoint)
+    const session = hex(judged.hello.sessionId)
+    const replaces = established !== undefined || this.peers.establishedFor(session) !== undefined
+    if (this.peers.halfOpenCount >= maxHalfOpen) return Counter['half-open-limit']
+    if (this.peers.halfOpenOf(host) >= maxHalfOpenPerHost) return Counter['half-open-host-limit']
+    if (!replaces && this.peers.establishedCount + this.peers.halfOpenCount >= maxAssociations) {
+      return Counter['association-limit']
+    }
+    const peer = this.admit(judged, endpoint, host, session, now)
+    return this.feed(peer, bytes, at, end, sink, now)
+  }
+
+  private admit(admitted: AdmittedHello, endpoint: number, host: string, session: string, now: Milliseconds): Peer {
+    const state = new PeerState(this.config, this.counters, admitted)
+    const peer: Peer = {
+      state,
+      endpoint,
+      host,
+      association: -1,
+      sessionId: admitted.hello.sessionId,
+      session,
+      random: admitted.hello.random,
+    }
+    this.peers.addHalfOpen(peer)
+    state.start(now)
+    return peer
+  }
+
+  private feed(
+    peer: Peer,
+    bytes: Uint8Array,
+    at: number,
+    end: number,
+    sink: DataSink & { owner: number },
+    now: Milliseconds,
+  ): number {
+    sink.owner = peer.association
+    const result = peer.state.handleRecord(bytes, at, end, sink, now)
+    this.settle(peer, now)
+    return result
+  }
+
+  /** Tries a record from an unknown place against associations that may have moved, and follows the one that knows it. */
+  private follow(
+    bytes: Uint8Array,
+    at: number,
+    end: number,
+    endpoint: number,
+    sink: DataSink & { owner: number },
+    now: Milliseconds,
+  ): boolean {
+    const host = this.config.hostOf(endpoint)
+    const sequence = recordSequence(bytes, at)
+    for (const peer of this.roaming.candidates(this.peers, endpoint, host, sequence)) {
+      if (!this.roaming.takeTrial(now)) {
+        this.counters.add(Counter['roaming-limit'])
+        return false
+      }
+      const { read } = peer.state
+      const from = peer.endpoint
+      const result = this.feed(peer, bytes, at, end, sink, now)
+      if (read!.window.highest !== sequence) continue
+      if (result !== ACCEPTED) this.counters.add(result)
+      if (this.peers.association(peer.association) === peer) {
+        this.peers.move(peer, endpoint, host)
+        this.counters.add(Counter['endpoint-changes'])
+        this.outputs.push({ type: 'endpoint-changed', association: peer.association, from, to: endpoint })
+      }
+      return true
+    }
+    return false
+  }
+
+  /** Passes on what a peer has to say, and does what follows from it. */
+  private settle(peer: Peer, now: Milliseconds): void {
+    if (peer.association === -1) this.isDeadlineStale = true
+    const { outputs } = peer.state
+    while (outputs.length > 0) this.passOn(peer, outputs.take()!, now)
+  }
+
+  private passOn(peer: Peer, output: AssociationOutput, now: Milliseconds): void {
+    const { association, endpoint } = peer
+    switch (output.type) {
+      case 'transmit':
+        this.outputs.push({ type: 'transmit', endpoint, bytes: output.bytes })
+        return
+      case 'established':
+        this.establish(peer, { ...output, association: -1, endpoint }, now)
+        return
+      case 'key-limit-near':
+        this.outputs.push({ type: 'key-limit-near', association })
+        return
+      case 'closed':
+        this.peers.remove(peer, now)
+        if (association !== -1) this.outputs.push({ ...output, association })
+        else if (output.error !== undefined) {
+          const sessionId = peer.sessionId
+          this.outputs.push({ type: 'handshake-failed', endpoint, sessionId, error: output.error })
+        }
+        return
+    }
+  }
+
+  /**
+   * Puts a completed handshake in the place of the associations that it replaces. They end after it is announced, so that
+   * whoever listens goes from one to the other without a gap.
+   */
+  private establish(peer: Peer, output: ServerOutput & { readonly type: 'established' }, now: Milliseconds): void {
+    const replaced = new Set([this.peers.establishedAt(peer.endpoint), this.peers.establishedFor(peer.session)])
+    this.peers.establish(peer, now)
+    this.outputs.push({ ...output, association: peer.association })
+    for (const old of replaced) {
+      if (old === undefined) continue
+      old.state.close('replaced')
+      this.settle(old, now)
+    }
+  }
+}
+
+/** Whether a record may be another peer's: this one's keys don't know it. */
+function isForeign(result: number): boolean {
+  return (
+    result === Counter['not-authenticated'] ||
+    result === Counter.replayed ||
+    result === Counter['short-record'] ||
+    result === Counter['early-record-limit']
+  )
+}
+
+function hex(bytes: Uint8Array): string {
+  let text = ''
+  for (const byte of bytes) text += byte.toString(16).padStart(2, '0')
+  return text
+}
