@@ -25,13 +25,13 @@ import type { TunnelParameters } from './tunnel-parameters.ts'
 //        |                        ^                                                    |
 //        |                        |  1, 2, 4 .. 60 s                silent: data by stream; probing; abandoned after 5 s
 //        |                        '---------------------------------------------------'
-//        '--- lost: reconnect-stream at once, then after 1, 2, 4, 8, 10, 10 .. s; the datagram channel goes on meanwhile
+//        '--- lost: reconnect-stream at once, then after 1, 2, 4, 5, 5 .. s; the datagram channel goes on meanwhile
 //
 // The two channels are brought up and lost independently. The session gives up when there was no channel at all for
 // `reconnectSeconds`, or when the gateway refuses the cookie.
 
 const DATAGRAM_RETRY_MS = [1000, 60_000] as const
-const RECONNECT_RETRY_MS = [1000, 10_000] as const
+const RECONNECT_RETRY_MS = [1000, 5000] as const
 /** A datagram channel that was trusted for so long is worth an attempt at once when it is lost. */
 const WORTH_RETRY_MS = 10_000
 /** After a failed attempt to renew keys. */

@@ -35,6 +35,7 @@ export class GatewaySession extends Session {
   private lastDataAt: Milliseconds
   /** Since when there is no channel. */
   private disconnectedAt: Milliseconds | undefined
+  /** When the client last used the datagram channel, or said that it will. */
   private lastDatagramDataAt: Milliseconds = Number.NEGATIVE_INFINITY
   private peerLeftAt: Milliseconds = Number.NEGATIVE_INFINITY
   private datagramOpenedAt: Milliseconds = 0
@@ -202,6 +203,7 @@ export class GatewaySession extends Session {
 
   private followToDatagram(now: Milliseconds): void {
     this.peerUsesStream = false
+    this.lastDatagramDataAt = now
     this.apply('peer-returned', now)
   }
 

@@ -26,6 +26,8 @@ export interface QuickWatchOptions {
   readonly volleyGapMs: number
   /** The wait for an answer to the last probe is never shorter than this; otherwise it follows the round-trip time. */
   readonly minGraceMs: number
+  /** The channel is not called silent earlier than this after the data that stayed unanswered. */
+  readonly minSilenceMs: number
   /** Probes while silent: the first gap, doubled each time up to the second. */
   readonly recoveryFirstMs: number
   readonly recoveryMostMs: number
@@ -71,6 +73,8 @@ export class Liveness implements Machine<LivenessOutput> {
   /** armed: when the volley begins. volley: next probe, or the verdict. silent: next recovery probe. */
   private quickAt: Milliseconds = 0
   private volleySent = 0
+  /** Since when a sign of life is awaited. */
+  private awaitedSince: Milliseconds = 0
   private silentSince: Milliseconds = 0
   private lastHint: Milliseconds = Number.NEGATIVE_INFINITY
   private readonly recovery: Backoff
@@ -107,7 +111,7 @@ export class Liveness implements Machine<LivenessOutput> {
     if (quick === undefined || this.mode === 'silent') return
     if (this.mode === 'volley') this.outputs.push({ type: 'cleared' })
     this.mode = 'quiet'
-    if (data && quick.receivedSilenceMs > 0) this.arm(now + this.patience(quick.receivedSilenceMs))
+    if (data && quick.receivedSilenceMs > 0) this.arm(now, quick.receivedSilenceMs)
   }
 
   /** User data went out. */
@@ -115,8 +119,9 @@ export class Liveness implements Machine<LivenessOutput> {
     this.lastSent = now
     const { quick } = this.options
     if (quick === undefined) return
-    if (this.mode === 'quiet') this.arm(now + this.patience(quick.sentSilenceMs))
-    else if (this.mode === 'armed') this.quickAt = Math.min(this.quickAt, now + this.patience(quick.sentSilenceMs))
+    if (this.mode === 'quiet' || (this.mode === 'armed' && now + this.patience(quick.sentSilenceMs) < this.quickAt)) {
+      this.arm(now, quick.sentSilenceMs)
+    }
   }
 
   /** A control frame went out. */
@@ -129,6 +134,7 @@ export class Liveness implements Machine<LivenessOutput> {
     if (this.options.quick === undefined || this.mode === 'volley' || this.mode === 'silent') return
     if (now - this.lastHint < DOUBT_INTERVAL_MS) return
     this.lastHint = now
+    this.awaitedSince = Number.NEGATIVE_INFINITY
     this.beginVolley(now)
   }
 
@@ -211,8 +217,11 @@ export class Liveness implements Machine<LivenessOutput> {
   private volleyProbe(quick: QuickWatchOptions, now: Milliseconds): void {
     this.volleySent++
     this.probe(now)
-    const last = this.volleySent === quick.volleyProbes
-    this.quickAt = now + (last ? Math.max(quick.minGraceMs, this.roundTrip.graceMs) : quick.volleyGapMs)
+    if (this.volleySent < quick.volleyProbes) this.quickAt = now + quick.volleyGapMs
+    else {
+      const answered = now + Math.max(quick.minGraceMs, this.roundTrip.graceMs)
+      this.quickAt = Math.max(answered, this.awaitedSince + quick.minSilenceMs)
+    }
   }
 
   private enterSilence(now: Milliseconds): void {
@@ -222,15 +231,15 @@ export class Liveness implements Machine<LivenessOutput> {
     this.quickAt = now + this.recovery.next()
   }
 
-  private arm(at: Milliseconds): void {
+  private arm(now: Milliseconds, silenceMs: Milliseconds): void {
     this.mode = 'armed'
-    this.quickAt = at
+    this.awaitedSince = now
+    this.quickAt = now + this.patience(silenceMs)
   }
 
   /** On a path with a long round trip, silence of one round trip means nothing. */
   private patience(silenceMs: Milliseconds): Milliseconds {
-    const roundTripMs = this.roundTrip.smoothedMs
-    return roundTripMs === undefined ? silenceMs : Math.max(silenceMs, this.roundTrip.graceMs)
+    return Math.max(silenceMs, this.roundTrip.smoothedMs ?? 0)
   }
 
   private probe(now: Milliseconds): void {

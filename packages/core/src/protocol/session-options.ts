@@ -3,16 +3,18 @@ import type { LivenessOptions, QuickWatchOptions } from './liveness.ts'
 import type { ChannelTimers } from './tunnel-parameters.ts'
 
 /**
- * How fast a session notices that its datagram channel went dark: 120 ms without a sign of life, a volley of six probes
- * over 125 ms, and one round trip (60 ms at least) for the last answer. About 0.3 s on a path of 40 ms, below half a
- * second up to round trips of 130 ms, a round trip and a bit more beyond that.
+ * How fast a session notices that its datagram channel went dark: 100 ms (or a round trip) without a sign of life, a
+ * volley of six probes over 100 ms, and a round trip for the last answer, but 350 ms in all at least, so that a short
+ * stall of a radio link is not taken for an outage. Traffic is out for less than half a second on paths with a round trip
+ * up to 100 ms; beyond that for two round trips and 0.2 s.
  */
 export const defaultQuickWatch: QuickWatchOptions = {
-  sentSilenceMs: 120,
-  receivedSilenceMs: 150,
+  sentSilenceMs: 100,
+  receivedSilenceMs: 130,
   volleyProbes: 6,
-  volleyGapMs: 25,
+  volleyGapMs: 20,
   minGraceMs: 60,
+  minSilenceMs: 350,
   recoveryFirstMs: 200,
   recoveryMostMs: 1000,
   abandonMs: 5000,
@@ -56,6 +58,7 @@ export const clientStreamWatch: QuickWatchOptions = {
   volleyProbes: 3,
   volleyGapMs: 1500,
   minGraceMs: 3000,
+  minSilenceMs: 8000,
   recoveryFirstMs: 1000,
   recoveryMostMs: 1000,
   abandonMs: 0,
