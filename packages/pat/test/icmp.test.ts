@@ -45,7 +45,7 @@ const originals: Record<string, Uint8Array> = {
 }
 
 describe('errors from outside (RFC 5508 §4.2, RFC 4787 REQ-12, RFC 5382 REQ-9)', () => {
-  const types4 = [
+  const types4: [number, number, number][] = [
     [3, 0, 0],
     [3, 1, 0],
     [3, 2, 0],
@@ -54,14 +54,14 @@ describe('errors from outside (RFC 5508 §4.2, RFC 4787 REQ-12, RFC 5382 REQ-9)'
     [3, 13, 0],
     [11, 0, 0],
     [12, 0, 0x14000000],
-  ] as const
-  const types6 = [
+  ]
+  const types6: [number, number, number][] = [
     [1, 0, 0],
     [1, 4, 0],
     [2, 0, 1400],
     [3, 0, 0],
     [4, 1, 40],
-  ] as const
+  ]
 
   for (const [name, original] of Object.entries(originals)) {
     const v4 = name.endsWith('4')

@@ -61,8 +61,11 @@ export class TimerWheel {
   cancel(row: number): void {
     const next = this.next[row]!
     const previous = this.previous[row]!
-    if (previous <= -2) this.heads[-2 - previous] = next
-    else this.next[previous] = next
+    if (previous <= -2) {
+      const slot = -2 - previous
+      this.heads[slot] = next
+      if (next === -1 && slot === this.nextTick % slots) this.nextTick = -1
+    } else this.next[previous] = next
     if (next !== -1) this.previous[next] = previous
     this.previous[row] = -1
     this.count--
