@@ -23,6 +23,7 @@ const packageOf = {
   openconnect: 'openconnect',
   openssl: 'openssl',
   ping: 'iputils-ping',
+  script: 'bsdutils',
   socat: 'socat',
   ss: 'iproute2',
   tcpdump: 'tcpdump',

@@ -1,11 +1,12 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { needs } from '../../../../tests/lab/needs.ts'
 import type { TunnelAttempt } from '../../src/io/index.ts'
 import { systemClock } from '../../src/io/index.ts'
 import { type CertificateAuthority, type IssuedCertificate, makeAuthority } from './support/certificates.ts'
 import { startGateway, type TestGateway } from './support/gateway.ts'
 import { type FinishedProgram, run } from './support/programs.ts'
 
-describe('the stock openconnect client against ControlListener', () => {
+needs('openssl', 'openconnect')('the stock openconnect client against ControlListener', () => {
   let authority: CertificateAuthority
   let server: IssuedCertificate
   let gateway: TestGateway

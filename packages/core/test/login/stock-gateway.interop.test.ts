@@ -1,5 +1,6 @@
 import { createHmac } from 'node:crypto'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { needs } from '../../../../tests/lab/needs.ts'
 import { ControlClient, type TunnelConnection } from '../../src/io/index.ts'
 import { encodeStreamFrame, FrameType } from '../../src/protocol/frame.ts'
 import type { TunnelRequest } from '../../src/protocol/tunnel-request.ts'
@@ -18,7 +19,12 @@ const request: TunnelRequest = {
   device: {},
 }
 
-describe('ControlClient against ocserv', () => {
+needs(
+  'root',
+  'openssl',
+  'ocserv',
+  'ocpasswd',
+)('ControlClient against ocserv', () => {
   let authority: CertificateAuthority
   let server: IssuedCertificate
   let ocserv: Ocserv

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { buildIcmpError, packetText, TcpFlag } from '@twinbore/core/packet'
 import { icmpEchoPacket, packetView, tcpPacket, udpPacket } from '@twinbore/core/testing'
 import { expect, test } from 'vitest'
+import { needs } from '../../../../tests/lab/needs.ts'
 
 const v4 = { source: '10.0.0.1', destination: '192.0.2.9' }
 const v6 = { source: 'fd00::1', destination: '2001:db8::9' }
@@ -61,23 +62,25 @@ packets.push(error(udpPacket({ ...v4, ...ports, payload }), 3, 4, 1400))
 packets.push(error(tcpPacket({ ...v4, ...ports }), 3, 3))
 packets.push(error(tcpPacket({ ...v4, ...ports }), 11, 0), error(tcpPacket({ ...v6, ...ports }), 2, 0, 1300))
 
-test('packetText tells the same as tcpdump -nn -S', () => {
-  const text = execFileSync('tcpdump', ['-nn', '-S', '-t', '-r', '-'], {
-    input: captureOf(packets),
-    stdio: ['pipe', 'pipe', 'ignore'],
-    timeout: 20_000,
-  }).toString()
-  expect(packets.map(packet => packetText(packet))).toEqual(text.trimEnd().split('\n'))
-})
+needs('tcpdump')('beside tcpdump', () => {
+  test('packetText tells the same as tcpdump -nn -S', () => {
+    const text = execFileSync('tcpdump', ['-nn', '-S', '-t', '-r', '-'], {
+      input: captureOf(packets),
+      stdio: ['pipe', 'pipe', 'ignore'],
+      timeout: 20_000,
+    }).toString()
+    expect(packets.map(packet => packetText(packet))).toEqual(text.trimEnd().split('\n'))
+  })
 
-test('tcpdump finds every checksum of the packet builders correct', () => {
-  const text = execFileSync('tcpdump', ['-nn', '-v', '-v', '-t', '-r', '-'], {
-    input: captureOf(packets),
-    stdio: ['pipe', 'pipe', 'ignore'],
-    timeout: 20_000,
-  }).toString()
-  expect(text).not.toMatch(/bad (udp )?cksum|incorrect|wrong icmp/)
-  expect(text.match(/cksum 0x[0-9a-f]+ \(correct\)|udp sum ok/g)!.length).toBeGreaterThan(14)
+  test('tcpdump finds every checksum of the packet builders correct', () => {
+    const text = execFileSync('tcpdump', ['-nn', '-v', '-v', '-t', '-r', '-'], {
+      input: captureOf(packets),
+      stdio: ['pipe', 'pipe', 'ignore'],
+      timeout: 20_000,
+    }).toString()
+    expect(text).not.toMatch(/bad (udp )?cksum|incorrect|wrong icmp/)
+    expect(text.match(/cksum 0x[0-9a-f]+ \(correct\)|udp sum ok/g)!.length).toBeGreaterThan(14)
+  })
 })
 
 /** A pcap file of raw IP packets (link type 101). */

@@ -4,6 +4,7 @@ import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { needs } from '../../../../tests/lab/needs.ts'
 import { makeGatewayFiles } from '../config/gateway-files.ts'
 import { rightConfiguration, wrongConfigurations } from '../config/wrong-configurations.ts'
 
@@ -58,7 +59,7 @@ describe('a password on standard input', () => {
   })
 })
 
-describe('a password on a terminal', () => {
+needs('script')('a password on a terminal', () => {
   test('is asked for twice and never shown', async () => {
     const { child, output, until } = terminal(['user', 'add', 'tina', '--users', 'terminal.yaml'])
     await until('Password for tina: ')
