@@ -4,10 +4,8 @@ export {
   type LinkChange,
   LinkSettings,
   type LinkState,
-  type Route,
-  type RouteKind,
-  type RouteLookup,
 } from './linux/link-settings.ts'
+export type { Route, RouteKind, RouteLookup } from './linux/route-message.ts'
 export { openTun } from './open-tun.ts'
 export { openDatagramSocket } from './open-udp.ts'
 export { wallClockNanoseconds } from './wall-clock.ts'

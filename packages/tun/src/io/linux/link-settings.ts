@@ -3,7 +3,6 @@ import { addressBytes, addressText, parsePrefix } from '../../ip-text.ts'
 import { errnoName } from './errno.ts'
 import {
   type NetlinkReply,
-  type NetlinkRequest,
   NLM_F_CREATE,
   NLM_F_EXCL,
   NLM_F_REPLACE,
@@ -21,36 +20,18 @@ import {
   readUint32,
 } from './netlink-message.ts'
 import { NetlinkRefusal, NetlinkSocket, refusedWith } from './netlink-socket.ts'
-import { AF_INET, AF_INET6 } from './structs.ts'
-
-/** A route of the kernel. */
-export interface Route {
-  /** Where to: a prefix such as `10.0.0.0/8`, `::/0`. */
-  readonly destination: string
-  /** Through which interface, by name. */
-  readonly device?: string
-  /** Through which router. */
-  readonly gateway?: string
-  /** Lower wins. The kernel's defaults are 0 for IPv4 and 1024 for IPv6. */
-  readonly metric?: number
-  /** Routing table. @defaultValue 254, the main one */
-  readonly table?: number
-  /** `unreachable` refuses with an ICMP error, `blackhole` drops silently. @defaultValue 'unicast' */
-  readonly kind?: RouteKind
-  /** The source address that the host prefers for this destination. */
-  readonly source?: string
-}
-
-export type RouteKind = 'unicast' | 'local' | 'blackhole' | 'unreachable' | 'prohibit'
-
-/** What the kernel would do with a packet of its own to an address. */
-export interface RouteLookup {
-  readonly device: string
-  /** The source address it would use. */
-  readonly source: string | undefined
-  readonly gateway: string | undefined
-  readonly kind: RouteKind
-}
+import {
+  fillLookup,
+  lookupHeader,
+  lookupOf,
+  MAIN_TABLE,
+  type Route,
+  type RouteLookup,
+  routeListHeader,
+  routeMessage,
+  routeOf,
+} from './route-message.ts'
+import { AF_INET6, familyNumber } from './structs.ts'
 
 export interface LinkState {
   readonly index: number
@@ -67,35 +48,18 @@ export interface LinkChange {
   readonly linkLocal?: boolean
 }
 
-const kindNumbers: Record<RouteKind, number> = { unicast: 1, local: 2, blackhole: 6, unreachable: 7, prohibit: 8 }
-const kindNames = new Map<number, RouteKind>(
-  Object.entries(kindNumbers).map(([name, number]) => [number, name as RouteKind]),
-)
-
-const RT_TABLE_MAIN = 254
-const RTPROT_STATIC = 4
-const RT_SCOPE_UNIVERSE = 0
-const RT_SCOPE_LINK = 253
-const RT_SCOPE_NOWHERE = 255
 const IFF_UP = 1
-/** Attributes: IFLA_*, IFA_*, RTA_*. */
+/** Attributes: IFLA_*, IFA_*, NDA_*. */
 const IFLA_IFNAME = 3
 const IFLA_MTU = 4
 const IFLA_AF_SPEC = 26
 const IFLA_INET6_ADDR_GEN_MODE = 8
 const IFA_ADDRESS = 1
 const IFA_LOCAL = 2
-const RTA_DST = 1
-const RTA_OIF = 4
-const RTA_GATEWAY = 5
-const RTA_PRIORITY = 6
-const RTA_PREFSRC = 7
-const RTA_TABLE = 15
 const NDA_DST = 1
 const NTF_PROXY = 8
 const LINK_BYTES = 16
 const ADDRESS_BYTES = 8
-const ROUTE_BYTES = 12
 const NEIGHBOUR_BYTES = 12
 
 /**
@@ -153,7 +117,7 @@ export class LinkSettings {
 
   /** The addresses of a link, or of all, as `address/length`. */
   addresses(device?: string): { readonly device: string; readonly address: string }[] {
-    const links = new Map(this.links().map(link => [link.index, link.name]))
+    const links = this.linkNames()
     return this.attempt('addresses', () => this.socket.list(RTM_GETADDR, new Uint8Array(ADDRESS_BYTES)))
       .map(reply => {
         const attributes = netlinkAttributes(reply.payload, ADDRESS_BYTES)
@@ -182,13 +146,11 @@ export class LinkSettings {
   }
 
   /** The routes of a family in a table (the main one unless told). */
-  routes(family: 4 | 6, table: number = RT_TABLE_MAIN): Route[] {
-    const links = new Map(this.links().map(link => [link.index, link.name]))
-    const fixed = new Uint8Array(ROUTE_BYTES)
-    fixed[0] = family === 4 ? AF_INET : AF_INET6
-    return this.attempt('routes', () => this.socket.list(RTM_GETROUTE, fixed))
+  routes(family: 4 | 6, table: number = MAIN_TABLE): Route[] {
+    const links = this.linkNames()
+    return this.attempt('routes', () => this.socket.list(RTM_GETROUTE, routeListHeader(family)))
       .map(reply => routeOf(reply, family, links))
-      .filter(route => (route.table ?? RT_TABLE_MAIN) === table)
+      .filter(route => route.table === table)
   }
 
   /**
@@ -198,34 +160,15 @@ export class LinkSettings {
   lookup(address: string, device?: string): RouteLookup | undefined {
     const bytes = addressBytes(address)
     if (!bytes) throw new TypeError(`not an address: '${address}'`)
-    const fixed = new Uint8Array(ROUTE_BYTES)
-    fixed[0] = familyNumber(bytes)
-    fixed[1] = bytes.length * 8
     const index = device === undefined ? undefined : this.indexOf(device)
     let reply: NetlinkReply | undefined
     try {
-      reply = this.socket.ask(RTM_GETROUTE, fixed, request => {
-        request.attribute(RTA_DST, bytes)
-        if (index !== undefined) request.uint32(RTA_OIF, index)
-      })
+      reply = this.socket.ask(RTM_GETROUTE, lookupHeader(bytes), request => fillLookup(request, bytes, index))
     } catch (error) {
       if (refusedWith(error, 'ENETUNREACH', 'EHOSTUNREACH', 'EINVAL', 'EACCES', 'ESRCH')) return undefined
       throw explained(error, `route to ${address}`)
     }
-    if (!reply) return undefined
-    const attributes = netlinkAttributes(reply.payload, ROUTE_BYTES)
-    const text = (type: number) => {
-      const value = attributes.get(type)
-      return value && addressText(value)
-    }
-    const leaving = attributes.get(RTA_OIF)
-    const links = new Map(this.links().map(link => [link.index, link.name]))
-    return {
-      device: (leaving && links.get(readUint32(leaving))) ?? '',
-      source: text(RTA_PREFSRC),
-      gateway: text(RTA_GATEWAY),
-      kind: kindNames.get(reply.payload[7]!) ?? 'unicast',
-    }
+    return reply && lookupOf(reply, this.linkNames())
   }
 
   /**
@@ -277,38 +220,13 @@ export class LinkSettings {
   }
 
   private changeRoute(type: number, flags: number, route: Route): void {
-    const prefix = parsePrefix(route.destination)
-    if (!prefix) throw new TypeError(`not a prefix: '${route.destination}'`)
-    const gateway = this.addressLike(route.gateway, prefix.bytes)
-    const source = this.addressLike(route.source, prefix.bytes)
     const index = route.device === undefined ? undefined : this.indexOf(route.device)
-    const table = route.table ?? RT_TABLE_MAIN
-    const kind = route.kind ?? 'unicast'
-    const removing = type === RTM_DELROUTE
-    const fixed = new Uint8Array(ROUTE_BYTES)
-    fixed[0] = familyNumber(prefix.bytes)
-    fixed[1] = prefix.length
-    fixed[4] = table < 256 ? table : 0
-    fixed[5] = removing ? 0 : RTPROT_STATIC
-    fixed[6] = removing ? RT_SCOPE_NOWHERE : gateway || kind !== 'unicast' ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK
-    fixed[7] = removing && route.kind === undefined ? 0 : kindNumbers[kind]
-    this.attempt(`route ${route.destination}`, () =>
-      this.socket.change(type, flags, fixed, (request: NetlinkRequest) => {
-        request.attribute(RTA_DST, prefix.bytes)
-        if (gateway) request.attribute(RTA_GATEWAY, gateway)
-        if (index !== undefined) request.uint32(RTA_OIF, index)
-        if (route.metric !== undefined) request.uint32(RTA_PRIORITY, route.metric)
-        if (source) request.attribute(RTA_PREFSRC, source)
-        request.uint32(RTA_TABLE, table)
-      }),
-    )
+    const message = routeMessage(route, index, type === RTM_DELROUTE)
+    this.attempt(`route ${route.destination}`, () => this.socket.change(type, flags, message.header, message.fill))
   }
 
-  private addressLike(text: string | undefined, like: Uint8Array): Uint8Array | undefined {
-    if (text === undefined) return undefined
-    const bytes = addressBytes(text)
-    if (bytes?.length !== like.length) throw new TypeError(`not an address of the destination's family: '${text}'`)
-    return bytes
+  private linkNames(): Map<number, string> {
+    return new Map(this.links().map(link => [link.index, link.name]))
   }
 
   private unlessMissing(change: () => void): boolean {
@@ -338,10 +256,6 @@ function explained(error: unknown, what: string): unknown {
   return new TunError(code, `${what}: the kernel says ${name}`, { cause: error, errno: name })
 }
 
-function familyNumber(bytes: Uint8Array): number {
-  return bytes.length === 4 ? AF_INET : AF_INET6
-}
-
 function linkOf(reply: NetlinkReply): LinkState {
   const attributes = netlinkAttributes(reply.payload, LINK_BYTES)
   const mtu = attributes.get(IFLA_MTU)
@@ -351,32 +265,5 @@ function linkOf(reply: NetlinkReply): LinkState {
     name: String.fromCharCode(...name.subarray(0, name.indexOf(0))),
     up: (readUint32(reply.payload, 8) & IFF_UP) !== 0,
     mtu: mtu ? readUint32(mtu) : 0,
-  }
-}
-
-function routeOf(reply: NetlinkReply, family: 4 | 6, links: ReadonlyMap<number, string>): Route {
-  const attributes = netlinkAttributes(reply.payload, ROUTE_BYTES)
-  const bytes = attributes.get(RTA_DST) ?? new Uint8Array(family === 4 ? 4 : 16)
-  const number = (type: number) => {
-    const value = attributes.get(type)
-    return value && readUint32(value)
-  }
-  const address = (type: number) => {
-    const value = attributes.get(type)
-    return value && addressText(value)
-  }
-  const index = number(RTA_OIF)
-  const device = index === undefined ? undefined : links.get(index)
-  const gateway = address(RTA_GATEWAY)
-  const source = address(RTA_PREFSRC)
-  const metric = number(RTA_PRIORITY)
-  return {
-    destination: `${addressText(bytes)}/${reply.payload[1]}`,
-    table: number(RTA_TABLE) ?? reply.payload[4]!,
-    kind: kindNames.get(reply.payload[7]!) ?? 'unicast',
-    ...(device !== undefined && { device }),
-    ...(gateway !== undefined && { gateway }),
-    ...(source !== undefined && { source }),
-    ...(metric !== undefined && { metric }),
   }
 }

@@ -43,3 +43,8 @@ export function readIfreqName(bytes: Uint8Array): string {
 export function isInterfaceName(name: string): boolean {
   return /^[!-~]{1,15}$/.test(name) && !/[/:]/.test(name) && name !== '.' && name !== '..'
 }
+
+/** The address family of 4 or 16 bytes. */
+export function familyNumber(address: Uint8Array): number {
+  return address.length === 4 ? AF_INET : AF_INET6
+}
