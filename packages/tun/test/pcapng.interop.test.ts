@@ -6,7 +6,7 @@ import { icmpEchoPacket, tcpPacket, udpPacket } from '@twinbore/core/testing'
 import { afterAll, expect, test } from 'vitest'
 import { mustRun } from '../../../tests/lab/lab-process.ts'
 import { needs } from '../../../tests/lab/needs.ts'
-import { captureHeader, capturedPacket } from '../src/pcapng.ts'
+import { capturedPacket, captureHeader } from '../src/pcapng.ts'
 
 needs('tshark')('a capture read by tshark', () => {
   const folder = mkdtempSync(join(tmpdir(), 'pcapng-'))
@@ -43,7 +43,10 @@ needs('tshark')('a capture read by tshark', () => {
       '_ws.col.Protocol',
     ]
     const output = await mustRun('tshark', ['-r', file, '-T', 'fields', ...fields.flatMap(name => ['-e', name])])
-    const rows = output.trimEnd().split('\n').map(line => line.split('\t'))
+    const rows = output
+      .trimEnd()
+      .split('\n')
+      .map(line => line.split('\t'))
     expect(rows).toEqual([
       ['1700000000.123456789', 'tb0', '0x00000001', '1228', '1228', '10.0.0.1', '', expect.any(String)],
       ['1700000000.123456790', 'tb0', '0x00000002', '60', '60', '', 'fd00::2', 'TCP'],
