@@ -1,6 +1,6 @@
 // Captures what crosses a packet device, for Wireshark.
 //
-//   npx tsx --conditions=@twinbore/source examples/tun-capture.ts [FILE] [--tun]
+//   npx tsx examples/tun-capture.ts [FILE] [--tun]
 //
 // Sends five echo requests through an in-memory pair of devices, traces each packet, loses some by (seeded) chance, and
 // writes everything to a pcapng file. With --tun (as root) the device is a kernel TUN instead: ping 10.88.0.2 and look.

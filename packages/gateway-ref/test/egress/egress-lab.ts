@@ -14,7 +14,7 @@ import { packetView } from '@twinbore/core/testing'
 import type { LabNetwork } from '../../../../tests/lab/lab-network.ts'
 import type { LabProcess } from '../../../../tests/lab/lab-process.ts'
 
-const script = fileURLToPath(new URL('egress-host.ts', import.meta.url))
+const script = fileURLToPath(new URL('./egress-host.ts', import.meta.url))
 const runTypeScript = ['--import', 'tsx', '--conditions=@twinbore/source']
 
 /** The host under test. */

@@ -5,7 +5,7 @@ import { LabProcess, mustRun, runProgram } from '../../../../tests/lab/lab-proce
 import { needs } from '../../../../tests/lab/needs.ts'
 import type { Route } from '../../src/io/index.ts'
 
-const script = fileURLToPath(new URL('tun-host.ts', import.meta.url))
+const script = fileURLToPath(new URL('./tun-host.ts', import.meta.url))
 const namespace = `tun-${process.pid}`
 
 /** The process that holds the device. */
