@@ -1,7 +1,7 @@
 import type { TLSSocket } from 'node:tls'
 import { type PacketBatch, Verdict } from '../packet/index.ts'
 import type { StreamLoss } from '../protocol/events.ts'
-import { encodeStreamFrame, type FrameType } from '../protocol/frame.ts'
+import { encodeStreamFrame, FrameType } from '../protocol/frame.ts'
 import { StreamDeframer } from '../protocol/stream-deframer.ts'
 import { FrameQueue } from './frame-queue.ts'
 
@@ -109,6 +109,13 @@ export class StreamChannel {
       if (batch.verdicts[slot] !== Verdict.forward) continue
       this.queue.pushData(batch.packet(slot).slice())
     }
+    this.pump()
+  }
+
+  /** Sends one packet as a data frame; the bytes are copied. As `sendBatch` when the queue is full. */
+  sendPacket(bytes: Uint8Array, offset: number, length: number): void {
+    if (this.state !== 'open') return
+    this.queue.pushData(encodeStreamFrame(FrameType.data, bytes.subarray(offset, offset + length)))
     this.pump()
   }
 

@@ -17,7 +17,7 @@ import { base64url, hex } from './text-codes.ts'
  * the stream before it and keeps the lease. What has ended never comes back: its cookie is unknown from then on.
  */
 export class SessionRegistry<Lease = unknown> implements Machine<SessionRegistryOutput<Lease>> {
-  private readonly config: Required<SessionRegistryLimits>
+  private config: Required<SessionRegistryLimits>
   private readonly random: Random
   private readonly hash: (bytes: Uint8Array) => Uint8Array
   private readonly byCookie = new Map<string, Entry<Lease>>()
@@ -30,13 +30,16 @@ export class SessionRegistry<Lease = unknown> implements Machine<SessionRegistry
   private earliestExpiry: Milliseconds | undefined
 
   constructor(options: SessionRegistryOptions) {
-    this.config = { ...defaultSessionRegistryLimits, ...options.limits }
-    for (const [name, value] of Object.entries(this.config)) {
-      if (!Number.isSafeInteger(value) || value < 0)
-        throw new RangeError(`limits.${name} must be a whole number from 0`)
-    }
+    this.config = registryConfig(options.limits)
     this.random = options.random
     this.hash = options.hash
+  }
+
+  /** Takes other limits. Sessions that stand keep their maximum age; the rest counts from now on. @throws RangeError */
+  setLimits(limits: SessionRegistryLimits, now: Milliseconds): void {
+    this.config = registryConfig(limits)
+    this.earliestExpiry = now
+    this.handleDeadline(now)
   }
 
   /** How many sessions there are, with and without a live stream. */
@@ -195,6 +198,14 @@ export class SessionRegistry<Lease = unknown> implements Machine<SessionRegistry
   private hashOf(cookie: string): string {
     return hex(this.hash(Uint8Array.from(cookie, character => character.charCodeAt(0) & 0xff)))
   }
+}
+
+function registryConfig(limits: SessionRegistryLimits | undefined): Required<SessionRegistryLimits> {
+  const config = { ...defaultSessionRegistryLimits, ...limits }
+  for (const [name, value] of Object.entries(config)) {
+    if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`limits.${name} must be a whole number from 0`)
+  }
+  return config
 }
 
 /** One session. A live view: the registry moves `state` and `stream`, its owner fills `lease`. */
