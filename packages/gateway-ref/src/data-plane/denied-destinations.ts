@@ -1,0 +1,45 @@
+import { type IpAddress, Prefix, RouteTable } from '@twinbore/core/address'
+
+export interface DeniedDestinationsInput {
+  /** The prefixes that clients' addresses come from: clients are isolated from each other. */
+  readonly pools: readonly Prefix[]
+  /** The gateway's own addresses: no tunnel in the tunnel, and no way to what listens beside the gateway. */
+  readonly ownAddresses: readonly IpAddress[]
+  /** Destinations that clients need in spite of the rules, such as the name servers that they are told to use. */
+  readonly allowed: readonly IpAddress[]
+}
+
+/** What `lookup` of the table gives for a destination that no client may reach. */
+export const DENIED = 1
+const ALLOWED = 0
+
+/** Never a destination beyond a gateway: RFC 6890 special purposes, and forms of IPv6 that hide an IPv4 address. */
+const specialPrefixes = [
+  '0.0.0.0/8',
+  '127.0.0.0/8',
+  '169.254.0.0/16',
+  '224.0.0.0/4',
+  '240.0.0.0/4',
+  '::/128',
+  '::1/128',
+  '::ffff:0:0/96',
+  '64:ff9b::/96',
+  '2001::/32',
+  '2002::/16',
+  'fe80::/10',
+  'ff00::/8',
+]
+
+/** Compiles the destinations that the ingress guard refuses; the longest prefix decides. */
+export function deniedDestinations({ pools, ownAddresses, allowed }: DeniedDestinationsInput): RouteTable {
+  return RouteTable.compile([
+    ...specialPrefixes.map(text => ({ prefix: Prefix.of(text), value: DENIED })),
+    ...pools.map(prefix => ({ prefix, value: DENIED })),
+    ...ownAddresses.map(address => ({ prefix: hostPrefix(address), value: DENIED })),
+    ...allowed.map(address => ({ prefix: hostPrefix(address), value: ALLOWED })),
+  ])
+}
+
+function hostPrefix(address: IpAddress): Prefix {
+  return Prefix.of(address, address.family === 4 ? 32 : 128)
+}
