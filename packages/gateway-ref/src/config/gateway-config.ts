@@ -78,6 +78,7 @@ export interface SessionConfig {
 
 export interface DatagramConfig {
   readonly enabled: boolean
+  readonly dpdSeconds: number
 }
 
 export interface LogConfig {

@@ -106,6 +106,8 @@ export interface SessionOptions {
 export interface DatagramOptions {
   /** Whether clients get a DTLS channel beside the TLS one. @defaultValue true */
   readonly enabled?: boolean | undefined
+  /** Silence on the DTLS channel after which a client probes it; twice as long, and it moves to TLS. @defaultValue 5 */
+  readonly dpdSeconds?: number | undefined
 }
 
 export interface LogOptions {

@@ -159,7 +159,7 @@ const auth: z.ZodType<GatewayConfig['auth']> = section(
 
 const session: z.ZodType<GatewayConfig['session']> = section(
   {
-    maxSeconds: duration(3600, 60).describe('The longest a session lives, over all its reconnects.').default(3600),
+    maxSeconds: duration(3600, 10).describe('The longest a session lives, over all its reconnects.').default(3600),
     idleSeconds: duration(1800)
       .describe('Ends a session that carried no user data for so long; 0 means never.')
       .default(0),
@@ -178,7 +178,12 @@ const session: z.ZodType<GatewayConfig['session']> = section(
 ).describe('How long sessions live, and how many there may be.')
 
 const datagram: z.ZodType<GatewayConfig['datagram']> = section(
-  { enabled: flag(true).describe('Whether clients get a DTLS channel beside the TLS one.').default(true) },
+  {
+    enabled: flag(true).describe('Whether clients get a DTLS channel beside the TLS one.').default(true),
+    dpdSeconds: duration(5)
+      .describe('Silence on the DTLS channel after which a client probes it; twice as long, and it moves to TLS.')
+      .default(5),
+  },
   '{ enabled: true }',
 ).describe('The datagram channel (DTLS over UDP).')
 

@@ -1,0 +1,93 @@
+import { clampTunnelMtu, datagramTunnelMtu, type TunnelParameters, type TunnelRequest } from '@twinbore/core'
+import { type Family, IpAddress, Prefix } from '@twinbore/core/address'
+import type { GatewayConfig } from '../config/gateway-config.ts'
+import type { LeasedAddresses } from './address-leases.ts'
+
+export interface GrantInput {
+  readonly request: TunnelRequest
+  readonly leased: LeasedAddresses
+  /** Family of the addresses that client and gateway talk with. */
+  readonly outerFamily: Family
+  /** UDP port and App-ID, where this gateway has a datagram channel. */
+  readonly datagram?: { readonly port: number; readonly appId: Uint8Array } | undefined
+  readonly sessionRemainingSeconds: number
+}
+
+/** The link MTU that is assumed until something else is known: Ethernet's. */
+const DEFAULT_LINK_MTU = 1500
+/** A keepalive often enough for the address translators on the way (RFC 4787 REQ-5 lets them forget after 120 s, many do sooner). */
+const KEEPALIVE_SECONDS = 20
+/** Keys are renewed by a new tunnel once a day; sessions are usually shorter. */
+const REKEY_SECONDS = 86_400
+
+/** The name of the only kind of datagram channel that is offered: a key exported from the TLS channel. */
+export const PSK_NEGOTIATE = 'PSK-NEGOTIATE'
+
+/** Whether the client can use the datagram channel that this gateway has. */
+export function wantsDatagramChannel(request: TunnelRequest): boolean {
+  return request.datagram?.cipherSuites.includes(PSK_NEGOTIATE) ?? false
+}
+
+/** What a gateway grants to a client: its configuration, fitted to what the client asked for. */
+export function grantParameters(config: GatewayConfig, input: GrantInput): TunnelParameters {
+  const { request, leased, outerFamily, datagram } = input
+  const linkMtu = Math.min(request.baseMtu ?? DEFAULT_LINK_MTU, DEFAULT_LINK_MTU)
+  const mtu = Math.min(config.mtu, datagramTunnelMtu({ linkMtu, family: outerFamily }))
+  const everything = config.routes.include.length === 0
+  const { dpdSeconds } = config.session
+  const timers = {
+    keepaliveSeconds: KEEPALIVE_SECONDS,
+    rekeySeconds: REKEY_SECONDS,
+    rekeyMethod: 'new-tunnel',
+  } as const
+  const hasFamily = (family: Family) => (family === 4 ? leased.ipv4 : leased.ipv6) !== undefined
+  return {
+    ...(leased.ipv4 && { ipv4: { address: leased.ipv4, netmask: config.pool.ipv4!.netmask } }),
+    ...(leased.ipv6 && { ipv6: { address: leased.ipv6, prefixLength: config.pool.ipv6!.length } }),
+    dns: {
+      servers: config.dns.servers.filter(server => hasFamily(server.family)),
+      searchDomains: config.dns.searchDomains,
+      splitDomains: config.dns.splitDomains,
+      tunnelAll: everything && config.dns.splitDomains.length === 0 && config.dns.servers.length > 0,
+    },
+    routes: {
+      include: everything ? [] : includedRoutes(config, leased),
+      exclude: config.routes.exclude.filter(prefix => hasFamily(prefix.family)),
+    },
+    mtu: clampTunnelMtu(mtu, leased.ipv6 !== undefined),
+    baseMtu: linkMtu,
+    stream: { dpdSeconds, ...timers },
+    ...(datagram && { datagram: { ...datagram, dpdSeconds: config.datagram.dpdSeconds, ...timers } }),
+    idleSeconds: config.session.idleSeconds,
+    sessionSeconds: config.session.maxSeconds,
+    sessionRemainingSeconds: input.sessionRemainingSeconds,
+    disconnectedSeconds: config.session.cookieSeconds,
+    clientBypass: !everything,
+    ...(request.hostname !== undefined && { hostname: request.hostname }),
+  }
+}
+
+/**
+ * Clients take a family without an include as "everything of it". So a leased family that has none gets the gateway's own
+ * inside address, and nothing else.
+ */
+function includedRoutes(config: GatewayConfig, leased: LeasedAddresses): Prefix[] {
+  const routes: Prefix[] = []
+  for (const [lease, pool] of [
+    [leased.ipv4, config.pool.ipv4],
+    [leased.ipv6, config.pool.ipv6],
+  ] as const) {
+    if (!lease || !pool) continue
+    const ofFamily = config.routes.include.filter(prefix => prefix.family === lease.family)
+    if (ofFamily.length > 0) routes.push(...ofFamily)
+    else routes.push(Prefix.of(gatewayAddress(pool), lease.family === 4 ? 32 : 128))
+  }
+  return routes
+}
+
+/** The gateway's own address inside a pool: its first host. */
+export function gatewayAddress(pool: Prefix): IpAddress {
+  const bytes = pool.address.bytes.slice()
+  bytes[bytes.length - 1] = bytes[bytes.length - 1]! | 1
+  return IpAddress.fromBytes(bytes)
+}
