@@ -14,6 +14,16 @@ export { addUser, type NewUser, readUsersFile, removeUser, setPassword } from '.
 export { certificateField, loginMethods } from './auth/login-options.ts'
 export { defaultScryptCosts, type PasswordRecord, type ScryptCosts } from './auth/password-record.ts'
 export type { User, UsersTable } from './auth/users.ts'
+export type {
+  ClientInterface,
+  ClientInterfaceFactory,
+  ConnectOptions,
+  TunnelClientEvents,
+} from './client/client-options.ts'
+// The client
+export { connect } from './client/io/connect.ts'
+export { type SystemInterfaceOptions, systemInterface } from './client/io/system-interface.ts'
+export { TunnelClient } from './client/io/tunnel-client.ts'
 // Configuration
 export { type ConfigPath, type ConfigProblem, type ConfigSource, formatProblem } from './config/config-problem.ts'
 export { variableName } from './config/environment.ts'
@@ -46,6 +56,11 @@ export type {
 export { checkConfigFiles } from './config/io/check-config-files.ts'
 export { type LoadedConfig, loadConfigFile, loadGatewayOptions } from './config/io/load-config.ts'
 export { gatewayJsonSchema, type JsonSchema } from './config/json-schema.ts'
+// The gateway
+export { createGateway } from './control-plane/io/create-gateway.ts'
+export { Gateway, type GatewayHands } from './control-plane/io/gateway.ts'
+export type { GatewayEvents, SessionFacts } from './control-plane/session-facts.ts'
+export type { Egress, Translation } from './egress/egress.ts'
 export { GatewayError, type GatewayErrorCode } from './errors.ts'
 // Identity
 export {

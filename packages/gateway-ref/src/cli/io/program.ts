@@ -35,11 +35,11 @@ function addGatewayCommands(program: Command, context: ProgramContext): void {
     .requiredOption('-c, --config <file>', 'configuration file (YAML)')
     .addHelpText('after', gatewayHelp)
     .action(async (options: { config: string }) => {
-      const [{ gatewayCommand }, { createGateway }] = await Promise.all([
+      const [{ gatewayCommand }, { Gateway }] = await Promise.all([
         import('./gateway-command.ts'),
-        import('../../control-plane/io/create-gateway.ts'),
+        import('../../control-plane/io/gateway.ts'),
       ])
-      await gatewayCommand(options, context, createGateway)
+      await gatewayCommand(options, context, (config, log) => new Gateway(config, { log }))
     })
 
   program
@@ -103,11 +103,11 @@ function addConnectCommand(program: Command, context: ProgramContext): void {
     .option('--log <level>', 'debug, info, warn, error or silent', logLevel, 'info')
     .addHelpText('after', connectHelp)
     .action(async (url: string, options: ConnectCommandOptions) => {
-      const [{ connectCommand }, { createTunnel }] = await Promise.all([
+      const [{ connectCommand }, { programTunnel }] = await Promise.all([
         import('./connect-command.ts'),
-        import('../../client/io/create-tunnel.ts'),
+        import('../../client/io/connect.ts'),
       ])
-      await connectCommand(url, options, context, createTunnel)
+      await connectCommand(url, options, context, programTunnel)
     })
 }
 

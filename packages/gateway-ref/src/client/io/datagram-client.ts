@@ -1,0 +1,141 @@
+import type { DatagramLoss, DatagramOffer } from '@twinbore/core'
+import { type Driver, drive } from '@twinbore/core/io'
+import { DropReason, type PacketBatch, Verdict } from '@twinbore/core/packet'
+import type { Clock, Milliseconds, Random } from '@twinbore/core/runtime'
+import { type AssociationOutput, DtlsAssociation, type Negotiated } from '@twinbore/dtls'
+import { nodeCrypto } from '@twinbore/dtls/io'
+import type { DatagramSocket } from '@twinbore/tun'
+import { openDatagramSocket } from '@twinbore/tun/io'
+import type { DatagramPath } from '../../data-plane/tunnel-side.ts'
+
+export interface DatagramClientOptions {
+  readonly offer: DatagramOffer
+  /** Address of the gateway: that of its TCP side. */
+  readonly address: string
+  readonly pskKey: Uint8Array
+  readonly clock: Clock
+  readonly random: Random
+}
+
+export interface DatagramClientHandlers {
+  onEstablished(negotiated: Negotiated): void
+  /** Once, unless `close` was called. */
+  onClosed(loss: DatagramLoss): void
+  /** The system refused a datagram of so many bytes as too long for the path. */
+  onTooBig(bytes: number): void
+}
+
+/** An attempt that takes longer goes on in vain: the next one follows by the session's own timers. */
+const HANDSHAKE_TIMEOUT_MS = 12_000
+const RETRANSMIT_TIMEOUT_MS = 400
+/** The only association of a path, in the client's session table. */
+export const CLIENT_ASSOCIATION = 0
+
+/** One attempt at a datagram channel, with a UDP socket of its own, and the channel that comes of it. */
+export class DatagramClient {
+  readonly path: DatagramPath
+  private readonly association: DtlsAssociation
+  private readonly driver: Driver
+  private readonly socket: DatagramSocket
+  private readonly handlers: DatagramClientHandlers
+  private readonly gateway: number
+  private closed = false
+
+  private constructor(socket: DatagramSocket, options: DatagramClientOptions, handlers: DatagramClientHandlers) {
+    this.socket = socket
+    this.handlers = handlers
+    this.gateway = socket.endpoints.intern(options.address, options.offer.port)
+    socket.endpoints.retain(this.gateway)
+    this.association = new DtlsAssociation({
+      role: 'client',
+      crypto: nodeCrypto,
+      random: options.random,
+      psk: { identity: 'psk', key: options.pskKey },
+      sessionId: options.offer.appId,
+      retransmitTimeoutMs: RETRANSMIT_TIMEOUT_MS,
+      handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS,
+    })
+    this.path = {
+      socket,
+      records: {
+        openDatagrams: (batch, now) => this.openDatagrams(batch, now),
+        sealDatagrams: (batch, now) => this.sealDatagrams(batch, now),
+      },
+    }
+    socket.onSendError = ({ code, length }) => {
+      if (code === 'EMSGSIZE') handlers.onTooBig(length)
+      // The gateway's host says that nobody listens: no need to wait for the time-out.
+      else if (code === 'ECONNREFUSED') this.lose('unreachable')
+    }
+    this.driver = drive(this.association, { clock: options.clock, onOutput: output => this.handle(output) })
+  }
+
+  /** Opens the socket and begins the handshake. */
+  static async open(options: DatagramClientOptions, handlers: DatagramClientHandlers): Promise<DatagramClient> {
+    const address = options.address.includes(':') ? '::' : '0.0.0.0'
+    const client = new DatagramClient(await openDatagramSocket({ address, port: 0 }), options, handlers)
+    client.driver.input(now => client.association.start(now))
+    return client
+  }
+
+  /** Hands on what the last batch left: call it after each. */
+  settle(): void {
+    this.driver.settle()
+  }
+
+  /** Says goodbye and closes the socket. `onClosed` is not called. */
+  close(): void {
+    if (this.closed) return
+    this.closed = true
+    this.driver.input(now => this.association.close(now))
+    this.driver.stop()
+    this.socket.close()
+  }
+
+  /** Whoever else sends to this socket is not heard. */
+  private openDatagrams(batch: PacketBatch, now: Milliseconds): void {
+    for (let slot = 0; slot < batch.count; slot++) {
+      if (batch.owners[slot] !== this.gateway) batch.drop(slot, DropReason.unknownPeer)
+    }
+    this.association.openDatagrams(batch, now)
+    for (let slot = 0; slot < batch.count; slot++) batch.owners[slot] = CLIENT_ASSOCIATION
+  }
+
+  private sealDatagrams(batch: PacketBatch, now: Milliseconds): void {
+    this.association.sealDatagrams(batch, now)
+    for (let slot = 0; slot < batch.count; slot++) {
+      if (batch.verdicts[slot] === Verdict.forward) batch.owners[slot] = this.gateway
+    }
+  }
+
+  private handle(output: AssociationOutput): void {
+    switch (output.type) {
+      case 'transmit':
+        this.socket.sendTo(this.gateway, output.bytes)
+        break
+      case 'established':
+        this.handlers.onEstablished(output)
+        break
+      case 'closed':
+        this.lose(
+          output.reason === 'peer' || output.reason === 'peer-alert'
+            ? 'closed-by-peer'
+            : output.error?.code === 'ERR_DTLS_HANDSHAKE_TIMEOUT'
+              ? 'handshake-timeout'
+              : 'handshake-failed',
+        )
+        break
+      case 'received':
+      case 'key-limit-near':
+        break
+    }
+  }
+
+  private lose(loss: DatagramLoss): void {
+    if (this.closed) return
+    this.closed = true
+    this.driver.stop()
+    this.socket.close()
+    this.handlers.onClosed(loss)
+  }
+}
