@@ -143,6 +143,54 @@ needs(
   })
 })
 
+needs(
+  'root',
+  'tun',
+  'ip',
+  'nft',
+  'tcpdump',
+)('a host that already forwards and translates for others', () => {
+  let network: LabNetwork
+  const folder = mkdtempSync(join(tmpdir(), 'egress-'))
+
+  afterAll(async () => {
+    await network?.close()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  test('late answers after the end are not translated back to pool addresses', async () => {
+    network = await LabNetwork.create()
+    await settled(network)
+    await network.mustRun('gateway', 'sysctl', ['-w', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1'])
+    await network.mustRun('gateway', 'ip', ['route', 'add', 'default', 'via', corporateAddress])
+    await network.mustRun('gateway', 'ip', ['-6', 'route', 'add', 'default', 'via', corporateAddress6])
+    await network.mustRun('gateway', 'nft', ['-f', '-'], {
+      input:
+        'table inet others {\nchain source { type nat hook postrouting priority srcnat; ip saddr 10.99.9.0/24 masquerade; }\n}',
+    })
+    const before = await hostState(network)
+    const host = await EgressHost.start(network, { mode: 'kernel' })
+    const ports: string[] = []
+    for (const { client, corporate } of families) {
+      const echo = await startUdpEcho(network, 'corporate', corporate, 7000)
+      host.write(udpPacket({ source: client, destination: corporate, sourcePort: 99, destinationPort: 7000 }))
+      ports.push((await echo.waitFor(/from \S+ (\d+) 0/))[1]!)
+      await host.read(packet => packet.destination === client)
+      await echo.stop()
+    }
+    await host.stop()
+    expect(await hostState(network)).toBe(before)
+    const capture = await Capture.start(network, 'corporate', 'lan0', join(folder, 'late.pcap'))
+    for (const [i, { own }] of families.entries()) {
+      // The host is who answers now: nobody listens on that port.
+      const late = sendUdp(network, 'corporate', { address: own, port: Number(ports[i]), from: 7000 })
+      await late.waitFor(/error ECONNREFUSED/)
+    }
+    const packets = await capture.stop()
+    for (const { client } of families) expect(packetsHolding(packets, addressBytes(client))).toEqual([])
+  })
+})
+
 /** Whether the IP source of a captured frame is this address. */
 function isFrom(frame: Uint8Array, address: string): boolean {
   const bytes = addressBytes(address)

@@ -1,5 +1,6 @@
 // What opens real devices and sockets. Everything of this subpath touches the operating system.
 
+export { forgetConnections } from './linux/connection-tracking.ts'
 export {
   type LinkChange,
   LinkSettings,

@@ -1,5 +1,5 @@
 import type { PacketDevice } from '@twinbore/tun'
-import { LinkSettings, openTun } from '@twinbore/tun/io'
+import { forgetConnections, LinkSettings, openTun } from '@twinbore/tun/io'
 import { GatewayError } from '../../errors.ts'
 import type { Egress, EgressSettings, Translation } from '../egress.ts'
 import type { EgressPlan } from '../egress-plan.ts'
@@ -80,6 +80,16 @@ class HostEgress implements Egress {
     this.links = undefined
     if (!this.armed) return
     this.armed = false
+    await this.removeRules()
+  }
+
+  /**
+   * A host that goes on forwarding and translating for others would also go on translating answers back to clients:
+   * the kernel forgets their connections while the rules still keep pool addresses in.
+   */
+  private async removeRules(): Promise<void> {
+    const { ipv4, ipv6 } = this.settings.pool
+    if (this.mode === 'kernel') forgetConnections([ipv4, ipv6].flatMap(prefix => (prefix ? [`${prefix}`] : [])))
     await loadScript(removalScript(this.table))
   }
 
@@ -101,7 +111,7 @@ class HostEgress implements Egress {
     for (const { device, address } of record?.proxies ?? []) {
       if (links.link(device)) links.removeProxyNeighbour(device, address)
     }
-    await loadScript(removalScript(this.table))
+    await this.removeRules()
   }
 
   private async arm(links: LinkSettings): Promise<void> {

@@ -25,7 +25,7 @@ export class NetlinkRefusal extends Error {
 }
 
 /**
- * A socket to the routing part of the kernel. The kernel handles a request inside the send, so the answer is there when
+ * A socket to a part of the kernel, unless told otherwise the routing one. The kernel handles a request inside the send, so the answer is there when
  * send returns and nothing ever waits.
  */
 export class NetlinkSocket {
@@ -36,11 +36,11 @@ export class NetlinkSocket {
   private readonly descriptor: number
   private sequence = 0
 
-  /** @throws TunError */
-  constructor() {
+  /** `protocol`: which part of the kernel. @throws TunError */
+  constructor(protocol: number = NETLINK_ROUTE) {
     this.system = syscalls()
     this.address = this.system.library.addressOf(this.memory)
-    this.descriptor = this.system.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)
+    this.descriptor = this.system.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)
     if (this.descriptor === -1) {
       const name = errnoName(this.system.lastError())
       throw new TunError('ERR_TUN_SYSTEM', `no netlink socket: ${name}`, { errno: name })

@@ -20,6 +20,7 @@ export const SOCK_RAW = 3
 export const SOCK_CLOEXEC = 0x80000
 export const MSG_DONTWAIT = 0x40
 export const NETLINK_ROUTE = 0
+export const NETLINK_NETFILTER = 12
 
 /** struct ifreq of linux/if.h: char name[16] @0; u16 flags @16; 40 bytes. */
 export const IFREQ_BYTES = 40
