@@ -99,7 +99,7 @@ export class AddressPool implements Machine<AddressPoolOutput> {
   private readonly endings = new DeadlineQueue()
   /** Bound places by when they became so: the longest absent first. */
   private readonly bound = new DeadlineQueue()
-  /** Forgotten offsets before the cursor. May hold some that are in use again. */
+  /** Forgotten offsets. May hold some that are in use again, but each only once. */
   private readonly returned: number[] = []
   private readonly returnedOffsets = new Set<number>()
   /** Offsets from here on were never leased, except to who asked for them. -1: there are none left. */
@@ -272,9 +272,7 @@ export class AddressPool implements Machine<AddressPoolOutput> {
     this.places[key] = undefined
     this.freeKeys.push(key)
     this.keyOfOffset.delete(offset)
-    // Behind the cursor it comes up by itself.
-    const behindCursor = this.cursor !== -1 && offset >= this.cursor
-    if (behindCursor || this.returnedOffsets.has(offset)) return
+    if (this.returnedOffsets.has(offset)) return
     this.returned.push(offset)
     this.returnedOffsets.add(offset)
   }

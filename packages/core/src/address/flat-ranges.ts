@@ -152,7 +152,7 @@ const radixSortFrom = 5000
 function sortedRows(routes: RouteColumns): Uint32Array {
   let order = Uint32Array.from({ length: routes.count }, (_, row) => row)
   if (routes.count < radixSortFrom) return order.sort((a, b) => compareRows(routes, a, b))
-  // A stable radix sort, least significant digit first.
+  // A radix sort, least significant digit first; stable, as `sort` is.
   order = sortedByDigit(order, routes.lengths, 0)
   for (let word = routes.words - 1; word >= 0; word--) {
     order = sortedByDigit(order, routes.starts[word]!, 0)
@@ -176,7 +176,7 @@ function sortedByDigit(
 
 function compareRows(routes: RouteColumns, a: number, b: number): number {
   for (const column of routes.starts) if (column[a] !== column[b]) return column[a]! - column[b]!
-  return routes.lengths[a]! - routes.lengths[b]! || a - b
+  return routes.lengths[a]! - routes.lengths[b]!
 }
 
 function samePrefix(routes: RouteColumns, a: number, b: number): boolean {

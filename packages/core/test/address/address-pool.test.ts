@@ -112,6 +112,27 @@ describe('who gets which address', () => {
     expect(addressOf(pool, 'b', 500)).toBe('10.0.0.2')
   })
 
+  test('of two addresses that a user gave back at nearly the same time, the last is bound', () => {
+    const pool = new AddressPool({ prefix: '10.0.0.0/24', quarantineMs: 10 })
+    const [first, second] = [taken(pool, 'a'), taken(pool, 'a')]
+    pool.release(first, 0)
+    pool.release(second, 1)
+    pool.handleDeadline(500)
+    expect(pool.stats()).toMatchObject({ quarantined: 0, bound: 1 })
+    expect(addressOf(pool, 'b', 500)).toBe('10.0.0.2')
+    expect(addressOf(pool, 'c', 500)).toBe('10.0.0.4')
+    expect(addressOf(pool, 'a', 500)).toBe('10.0.0.3')
+  })
+
+  test('a forgotten address that somebody asked for is not given to anybody else', () => {
+    const pool = new AddressPool({ prefix: '10.0.0.0/24', quarantineMs: 0, maxBindings: 0 })
+    for (const lease of ['a', 'b'].map(user => taken(pool, user))) pool.release(lease, 0)
+    pool.handleDeadline(1)
+    const preferred = addressOf(pool, 'c', 2, '10.0.0.3')
+    const others = ['d', 'e', 'f'].map(user => addressOf(pool, user, 3))
+    expect([preferred, ...others.sort()]).toEqual(['10.0.0.3', '10.0.0.2', '10.0.0.4', '10.0.0.5'])
+  })
+
   test('bindings are bounded: the longest absent is forgotten, and its address used before new ones', () => {
     const pool = new AddressPool({ prefix: '10.0.0.0/24', quarantineMs: 0, maxBindings: 2 })
     const leases = ['a', 'b', 'c'].map(user => taken(pool, user))

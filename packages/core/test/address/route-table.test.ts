@@ -75,6 +75,11 @@ describe('lookup', () => {
     expect([all.lookupIpv4(0), all.lookupIpv4(0xffffffff), all.lookupAddress(IpAddress.of('::1'))]).toEqual([8, 8, 9])
   })
 
+  test('neighbouring ranges with one value are one range', () => {
+    const halves = RouteTable.compile([route('10.0.0.0/9', 1), route('10.128.0.0/9', 1), route('10.1.0.0/16', 1)])
+    expect(halves.footprint).toMatchObject({ ipv4Ranges: 3, ipv6Ranges: 1 })
+  })
+
   test('values that are none are misuse', () => {
     expect(() => RouteTable.compile([route('10.0.0.0/8', -1)])).toThrow(RangeError)
     expect(() => RouteTable.compile([route('10.0.0.0/8', 2 ** 31)])).toThrow(RangeError)

@@ -160,6 +160,36 @@ describe('checkPacket refuses', () => {
   })
 })
 
+describe('checkPacket at its limits', () => {
+  test('a fragment may end at 65535 and not behind it', () => {
+    const fragment = (data: number, position: number) =>
+      changed(ipPacket({ ...v4, protocol: 253, payload: new Uint8Array(data) }), view =>
+        view.setUint16(6, position >>> 3),
+      )
+    expect(check(fragment(7, 65528))).toBe(0)
+    expect(check(fragment(8, 65528))).toBe(DropReason.malformed)
+    const tail = (data: number) => fragmentOf6(65528, data)
+    expect(check(tail(7))).toBe(0)
+    expect(check(tail(8))).toBe(DropReason.malformed)
+  })
+
+  test('an extension header may end with the packet and not behind it', () => {
+    const extensionHeaders = [{ type: IpProtocol.destinationOptions, body: new Uint8Array(6) }]
+    const packet = ipPacket({ ...v6, protocol: IpProtocol.noNextHeader, payload: new Uint8Array(0), extensionHeaders })
+    expect(check(packet)).toBe(0)
+    const longer = changed(packet, view => view.setUint8(41, 1))
+    expect(locateTransport(packetView(longer), 0, longer.length)).toBe(-1)
+    expect(check(longer)).toBe(DropReason.malformed)
+  })
+})
+
+/** A later IPv6 fragment of an unknown protocol. */
+function fragmentOf6(position: number, data: number): Uint8Array {
+  const body = Uint8Array.of(position >>> 8, position & 0xff, 0, 0, 0, 9)
+  const extensionHeaders = [{ type: IpProtocol.fragment, body }]
+  return ipPacket({ ...v6, protocol: 253, payload: new Uint8Array(data), extensionHeaders })
+}
+
 describe('locateTransport', () => {
   test('walks over extension headers and notices a routing header', () => {
     const packet = tcpPacket({

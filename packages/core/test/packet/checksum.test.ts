@@ -156,6 +156,10 @@ describe('the zero rules of UDP', () => {
   test('a computed 0 becomes 0xffff', () => {
     // RFC 1624 §4's words: the plain update gives 0.
     expect(updateUdpChecksum16(0xdd2f, 0x5555, 0x3285)).toBe(0xffff)
+    expect(updateUdpChecksum32(0xdd2f, 0x5555, 0x3285)).toBe(0xffff)
+    const before = packetView(bytesOf([0x5555, 0, 0, 0, 0, 0, 0, 0]))
+    const after = packetView(bytesOf([0, 0, 0, 0, 0, 0, 0, 0x3285]))
+    expect(updateUdpChecksum128(0xdd2f, before, 0, after, 0)).toBe(0xffff)
   })
 
   test('the incremental update equals a full recompute, also from 0xffff', () => {
