@@ -20,11 +20,10 @@ import { exportKeyingMaterial, type Secrets } from './dtls12/key-schedule.ts'
 import { ServerHandshake } from './dtls12/server-handshake.ts'
 import { DtlsError, type DtlsErrorCode } from './errors.ts'
 import type { AssociationOutput, CloseReason, Negotiated } from './events.ts'
-import { type FlightItem, layOutFlight } from './handshake/flight.ts'
+import { FlightSender } from './handshake/flight-sender.ts'
 import type { FlightPlan, Handshake, HandshakeCarrier } from './handshake/handshake.ts'
-import { HandshakeType, MESSAGE_HEADER_BYTES, readFragmentHeader } from './handshake/message-header.ts'
-import { Reassembler } from './handshake/reassembler.ts'
-import { Retransmission } from './handshake/retransmission.ts'
+import { HandshakeType, readFragmentHeader } from './handshake/message-header.ts'
+import { MessageIntake } from './handshake/message-intake.ts'
 import { assert, type Milliseconds, OutputQueue } from './machine.ts'
 import type { ClientConfig, PeerServerConfig } from './options.ts'
 import { ALERT_BYTES, Alert, AlertLevel, alertName } from './record/alert.ts'
@@ -69,11 +68,10 @@ export class PeerState implements HandshakeCarrier {
   private readonly config: ClientConfig | PeerServerConfig
   private readonly counters: Counters
   private readonly plain: WriteEpoch
-  private readonly reassembler: Reassembler
-  private readonly retransmission: Retransmission
+  private readonly intake: MessageIntake
+  private readonly flights: FlightSender
   private readonly early = new EarlyRecords()
   private handshake: Handshake | undefined
-  private flight: FlightItem[] = []
   private secrets: Secrets | undefined
   private budget: number
   private expiresAt: Milliseconds | undefined
@@ -87,8 +85,8 @@ export class PeerState implements HandshakeCarrier {
     this.config = config
     this.counters = counters
     this.plain = new WriteEpoch(0, undefined, origin?.recordSequence ?? 0)
-    this.reassembler = new Reassembler(origin?.messageSeq ?? 0)
-    this.retransmission = new Retransmission(config.retransmitTimeoutMs, config.maxRetransmitTimeoutMs)
+    this.intake = new MessageIntake(origin?.messageSeq ?? 0)
+    this.flights = new FlightSender(config, counters, datagram => this.transmit(datagram))
     this.budget = config.role === 'client' || origin?.isProven ? Number.POSITIVE_INFINITY : 0
   }
 
@@ -109,7 +107,7 @@ export class PeerState implements HandshakeCarrier {
   get deadline(): Milliseconds | undefined {
     if (this.state !== 'handshaking') return undefined
     let deadline = this.expiresAt!
-    if (this.retransmission.deadline !== undefined) deadline = Math.min(deadline, this.retransmission.deadline)
+    if (this.flights.deadline !== undefined) deadline = Math.min(deadline, this.flights.deadline)
     if (this.suspicion !== undefined) deadline = Math.min(deadline, this.suspicion.at)
     return deadline
   }
@@ -118,10 +116,7 @@ export class PeerState implements HandshakeCarrier {
     if (this.state !== 'handshaking') return
     if (this.suspicion !== undefined && now >= this.suspicion.at) this.failByAlert(this.suspicion.alert)
     else if (now >= this.expiresAt!) this.failByTimeout()
-    else if (this.retransmission.deadline !== undefined && now >= this.retransmission.deadline) {
-      this.retransmission.handleTimeout(now)
-      this.retransmit()
-    }
+    else this.flights.handleDeadline(now)
   }
 
   /**
@@ -186,18 +181,11 @@ export class PeerState implements HandshakeCarrier {
   // What the handshake asks for.
 
   sendFlight(plan: FlightPlan, now: Milliseconds): void {
-    this.flight = plan.plain.map(message => ({ epoch: this.plain, message }))
-    if (plan.secured.length > 0) {
-      this.flight.push({ epoch: this.plain, message: undefined })
-      for (const message of plan.secured) this.flight.push({ epoch: this.write!, message })
-    }
-    if (plan.final) this.retransmission.beginFinal(now)
-    else this.retransmission.begin(now)
-    this.transmitFlight()
+    this.flights.send(plan, this.plain, this.write, now)
   }
 
   installReadKeys(protection: RecordProtection): void {
-    this.reassembler.clear()
+    this.intake.clear()
     this.read = new ReadEpoch(protection)
   }
 
@@ -206,11 +194,11 @@ export class PeerState implements HandshakeCarrier {
   }
 
   stopRetransmission(): void {
-    this.retransmission.stop()
+    this.flights.stop()
   }
 
   restartMessages(nextSeq: number): void {
-    this.reassembler.restart(nextSeq)
+    this.intake.restart(nextSeq)
   }
 
   complete(negotiated: Negotiated, secrets: Secrets, readLimit: number): void {
@@ -234,8 +222,11 @@ export class PeerState implements HandshakeCarrier {
   private handlePlainRecord(bytes: Uint8Array, at: number, end: number, sink: DataSink, now: Milliseconds): number {
     const from = at + RECORD_HEADER_BYTES
     switch (bytes[at]) {
-      case ContentType.handshake:
-        return this.handleFragments(bytes, from, end, 0, now)
+      case ContentType.handshake: {
+        const result = this.handleFragments(bytes, from, end, 0, now)
+        this.reviveEarly(sink, now)
+        return result
+      }
       case ContentType.changeCipherSpec:
         if (end - from !== 1 || bytes[from] !== 1 || !this.handshake!.handleChangeCipherSpec()) {
           return Counter['unexpected-change-cipher-spec']
@@ -310,11 +301,9 @@ export class PeerState implements HandshakeCarrier {
   private handleLateHandshake(bytes: Uint8Array, from: number, end: number, now: Milliseconds): number {
     const header = readFragmentHeader(bytes, from, end)
     if (header === undefined) return Counter['malformed-message']
-    if (header.type === HandshakeType.finished && header.messageSeq < this.reassembler.nextSeq) {
-      if (this.config.role === 'server' && this.courtesies < MAX_COURTESIES && this.retransmission.answersRepeat(now)) {
-        this.courtesies++
-        this.retransmit()
-      }
+    if (header.type === HandshakeType.finished && this.intake.hasTaken(header.messageSeq)) {
+      const isServer = this.config.role === 'server'
+      if (isServer && this.courtesies < MAX_COURTESIES && this.flights.answerRepeat(now)) this.courtesies++
       return ACCEPTED
     }
     const opening = this.config.role === 'server' ? HandshakeType.clientHello : HandshakeType.helloRequest
@@ -330,46 +319,12 @@ export class PeerState implements HandshakeCarrier {
   // Handshake messages.
 
   private handleFragments(bytes: Uint8Array, from: number, end: number, epoch: number, now: Milliseconds): number {
-    if (from === end) return Counter['empty-record']
-    let result = ACCEPTED
-    for (let at = from; at < end; ) {
-      const header = readFragmentHeader(bytes, at, end)
-      if (header === undefined) return Counter['malformed-message']
-      const content = at + MESSAGE_HEADER_BYTES
-      at = content + header.fragmentLength
-      if (header.type === HandshakeType.helloVerifyRequest) {
-        const body = bytes.slice(content, at)
-        const isWhole = header.fragmentLength === header.length
-        const message = { type: header.type, messageSeq: header.messageSeq, epoch, body }
-        if (!isWhole || !this.handshake!.handleHelloVerifyRequest(message, now)) result = Counter['unexpected-message']
-        continue
-      }
-      const fate = this.reassembler.add(header, bytes, content, epoch)
-      if (fate === 'over-limit') result = Counter['reassembly-limit']
-      else if (fate === 'inconsistent') result = Counter['unexpected-message']
-      else if (fate === 'repeated') this.answerRepeat(now)
-      else if (!this.handleMessages(now)) result = Counter['unexpected-message']
-      if (this.state !== 'handshaking') break
-    }
-    return result
-  }
-
-  /** Hands whole messages on, in order. Returns false if one was refused. */
-  private handleMessages(now: Milliseconds): boolean {
-    for (let message = this.reassembler.peek(); message !== undefined; message = this.reassembler.peek()) {
-      if (!this.handshake!.handleMessage(message, now)) {
-        this.reassembler.discard()
-        return false
-      }
-      this.reassembler.advance()
-      this.suspicion = undefined
-      if (this.state !== 'handshaking') break
-    }
-    return true
-  }
-
-  private answerRepeat(now: Milliseconds): void {
-    if (this.retransmission.deadline !== undefined && this.retransmission.answersRepeat(now)) this.retransmit()
+    const isOver = (): boolean => this.state !== 'handshaking'
+    const result = this.intake.handle(this.handshake!, bytes, from, end, epoch, now, isOver)
+    if (result.isProgress) this.suspicion = undefined
+    // Without a deadline the flight has arrived, and the peer waits for something else.
+    if (result.isRepeat && !isOver() && this.flights.deadline !== undefined) this.flights.answerRepeat(now)
+    return result.drop
   }
 
   private reviveEarly(sink: DataSink, now: Milliseconds): void {
@@ -403,17 +358,6 @@ export class PeerState implements HandshakeCarrier {
     this.warnedOfLimit = true
     this.counters.add(Counter['key-limit-warnings'])
     this.outputs.push({ type: 'key-limit-near' })
-  }
-
-  private retransmit(): void {
-    this.counters.add(Counter.retransmissions)
-    this.transmitFlight()
-  }
-
-  private transmitFlight(): void {
-    const mtu = this.retransmission.effectiveMtu(this.config.mtu)
-    const limit = this.negotiated?.maxPlaintextBytes ?? MAX_PLAINTEXT_BYTES
-    for (const datagram of layOutFlight(this.flight, mtu, limit)) this.transmit(datagram)
   }
 
   private sendAlert(level: number, description: number): void {
@@ -464,8 +408,8 @@ export class PeerState implements HandshakeCarrier {
     this.write = undefined
     this.handshake = undefined
     this.secrets = undefined
-    this.flight = []
-    this.reassembler.clear()
+    this.flights.clear()
+    this.intake.clear()
     this.early.take()
   }
 }

@@ -1,5 +1,5 @@
 import type { WriteEpoch } from '../record/epoch-keys.ts'
-import { ContentType, ProtocolVersion } from '../record/record-header.ts'
+import { ContentType, MAX_PLAINTEXT_BYTES, ProtocolVersion } from '../record/record-header.ts'
 import { HandshakeType, MESSAGE_HEADER_BYTES, readFragmentHeader, writeFragmentHeader } from './message-header.ts'
 
 /** One thing to send in a flight. */
@@ -15,10 +15,9 @@ const CHANGE_CIPHER_SPEC = Uint8Array.of(1)
 
 /**
  * Lays a flight out in datagrams of at most `mtu` bytes: as many records in each as fit, one message or fragment in each
- * record. RFC 6347 §4.2.3. Every call makes new records with new numbers. `plaintextLimit` is the longest record content
- * that the peer takes.
+ * record. RFC 6347 §4.2.3. Every call makes new records with new numbers.
  */
-export function layOutFlight(items: readonly FlightItem[], mtu: number, plaintextLimit: number): Uint8Array[] {
+export function layOutFlight(items: readonly FlightItem[], mtu: number): Uint8Array[] {
   const datagrams: Uint8Array[] = []
   let datagram = new Uint8Array(mtu)
   let used = 0
@@ -43,7 +42,7 @@ export function layOutFlight(items: readonly FlightItem[], mtu: number, plaintex
       // A message that fits into a datagram of its own is not torn to fill up another one.
       const fitsAlone = fixed + rest <= mtu
       if (used > 0 && (fitsAlone ? used + fixed + rest > mtu : used + fixed + 1 > mtu)) flush()
-      const fragmentLength = Math.min(rest, mtu - used - fixed, plaintextLimit - MESSAGE_HEADER_BYTES)
+      const fragmentLength = Math.min(rest, mtu - used - fixed, MAX_PLAINTEXT_BYTES - MESSAGE_HEADER_BYTES)
       const at = used + epoch.headerBytes
       writeFragmentHeader(datagram, at, { ...header, fragmentOffset: offset, fragmentLength })
       const from = MESSAGE_HEADER_BYTES + offset

@@ -1,0 +1,90 @@
+import { Counter } from '../counters.ts'
+import type { Milliseconds } from '../machine.ts'
+import type { Handshake } from './handshake.ts'
+import { HandshakeType, MESSAGE_HEADER_BYTES, readFragmentHeader } from './message-header.ts'
+import { Reassembler } from './reassembler.ts'
+
+/** What came of the fragments in a record. */
+export interface IntakeResult {
+  /** The counter of the last drop in it, or -1. */
+  readonly drop: number
+  /** Whether a message was taken that the handshake waited for. */
+  readonly isProgress: boolean
+  /** Whether a message was seen that had been taken before. */
+  readonly isRepeat: boolean
+}
+
+/** Brings the fragments in records to a handshake as whole messages in order. */
+export class MessageIntake {
+  private readonly reassembler: Reassembler
+
+  constructor(nextSeq: number) {
+    this.reassembler = new Reassembler(nextSeq)
+  }
+
+  /** Whether a message of this number was taken. */
+  hasTaken(messageSeq: number): boolean {
+    return messageSeq < this.reassembler.nextSeq
+  }
+
+  /** Takes the fragments in `bytes[from, end)`, until the handshake `isOver`. */
+  handle(
+    handshake: Handshake,
+    bytes: Uint8Array,
+    from: number,
+    end: number,
+    epoch: number,
+    now: Milliseconds,
+    isOver: () => boolean,
+  ): IntakeResult {
+    let drop = from === end ? Counter['empty-record'] : -1
+    let isProgress = false
+    let isRepeat = false
+    for (let at = from; at < end && !isOver(); ) {
+      const header = readFragmentHeader(bytes, at, end)
+      if (header === undefined) return { drop: Counter['malformed-message'], isProgress, isRepeat }
+      const content = at + MESSAGE_HEADER_BYTES
+      at = content + header.fragmentLength
+      if (header.type === HandshakeType.helloVerifyRequest) {
+        const message = { type: header.type, messageSeq: header.messageSeq, epoch, body: bytes.slice(content, at) }
+        const isWhole = header.fragmentLength === header.length
+        if (isWhole && handshake.handleHelloVerifyRequest(message, now)) isProgress = true
+        else drop = Counter['unexpected-message']
+        continue
+      }
+      const fate = this.reassembler.add(header, bytes, content, epoch)
+      if (fate === 'over-limit') drop = Counter['reassembly-limit']
+      else if (fate === 'inconsistent') drop = Counter['unexpected-message']
+      else if (fate === 'repeated') isRepeat = true
+      else {
+        const before = this.reassembler.nextSeq
+        if (!this.handOn(handshake, now, isOver)) drop = Counter['unexpected-message']
+        isProgress ||= this.reassembler.nextSeq > before
+      }
+    }
+    return { drop, isProgress, isRepeat }
+  }
+
+  /** Starts anew at a number. */
+  restart(nextSeq: number): void {
+    this.reassembler.restart(nextSeq)
+  }
+
+  /** Throws unfinished messages away. */
+  clear(): void {
+    this.reassembler.clear()
+  }
+
+  /** Hands whole messages on, in order. Returns false if one was refused; it is then as if it had never come. */
+  private handOn(handshake: Handshake, now: Milliseconds, isOver: () => boolean): boolean {
+    for (let message = this.reassembler.peek(); message !== undefined; message = this.reassembler.peek()) {
+      if (!handshake.handleMessage(message, now)) {
+        this.reassembler.discard()
+        return false
+      }
+      this.reassembler.advance()
+      if (isOver()) break
+    }
+    return true
+  }
+}
