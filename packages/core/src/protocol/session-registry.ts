@@ -66,6 +66,7 @@ export class SessionRegistry<Lease = unknown> implements Machine<SessionRegistry
    * that has no live stream (its client is gone and has logged in anew); when all are live the login is refused.
    */
   open(identity: LoginIdentity, now: Milliseconds): OpenedSession<Lease> | RefusedSession {
+    this.handleDeadline(now)
     const { maxSessions, maxSessionsPerUser, maxSeconds, cookieSeconds } = this.config
     const siblings = this.byUser.get(identity.username)
     if (maxSessionsPerUser > 0 && siblings && siblings.size >= maxSessionsPerUser) {
