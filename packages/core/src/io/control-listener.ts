@@ -121,11 +121,12 @@ export class ControlListener extends EventEmitter<ControlListenerEvents> {
       const grace = setTimeout(() => {
         for (const connection of this.limits.connections()) connection.raw.destroy()
       }, graceSeconds * 1000)
-      const portClosed = new Promise<void>(closed => this.front.close(() => closed()))
+      // Its callback would wait for the tunnels too; the port itself is free at once.
+      this.front.close()
       this.onEmpty = () => {
         clearTimeout(grace)
         clearTimeout(this.timer)
-        void portClosed.then(resolve)
+        resolve()
       }
       for (const connection of this.limits.connections()) if (!connection.busy) connection.raw.destroy()
       if (this.limits.size === 0) this.onEmpty()
@@ -176,7 +177,6 @@ export class ControlListener extends EventEmitter<ControlListenerEvents> {
     response.on('close', () => {
       connection.busy = false
       if (this.exchanges.delete(exchange)) this.login.abandonExchange(exchange)
-      if (this.closing) connection.raw.destroy()
     })
     if (++connection.requests > MAX_REQUESTS_PER_CONNECTION) {
       this.respond(exchange, refusalPage(503, 'Too many requests on one connection'), true)
