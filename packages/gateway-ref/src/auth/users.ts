@@ -35,7 +35,7 @@ export function readUsers(yaml: YamlSource): UsersTable {
   const users = new Map<string, User>()
   const problems: ConfigProblem[] = [...yaml.problems]
   const report = (path: ConfigPath, message: string) => {
-    problems.push({ severity: 'error', path, message, source: yaml.locate(path) })
+    problems.push({ severity: 'error', path: path.map(shown), message, source: yaml.locate(path) })
   }
   const content = yaml.value ?? {}
   if (!isRecord(content)) {
@@ -48,6 +48,12 @@ export function readUsers(yaml: YamlSource): UsersTable {
     if (problems.length === before) users.set(name, user)
   }
   return { users, problems }
+}
+
+/** After a slip of the pen, a secret may stand where a name should. */
+function shown(step: string | number, depth: number): string | number {
+  if (typeof step === 'number') return step
+  return (depth === 0 ? /^[\w.@+ -]{1,64}$/ : /^[\w-]{1,16}$/).test(step) ? step : '(...)'
 }
 
 function readUser(name: string, value: unknown, report: (path: ConfigPath, message: string) => void): User {

@@ -37,7 +37,16 @@ export function formatPath(path: ConfigPath): string {
 
 /** Renders a value for a message, quoted and cut to a bearable length. */
 export function formatValue(value: unknown): string {
-  const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? String(value))
+  const text = typeof value === 'string' ? value : toText(value)
   const line = text.replace(/\s+/g, ' ')
   return `'${line.length > 80 ? `${line.slice(0, 77)}...` : line}'`
+}
+
+function toText(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? String(value)
+  } catch {
+    // It holds itself, or a number without bound.
+    return Object.prototype.toString.call(value)
+  }
 }

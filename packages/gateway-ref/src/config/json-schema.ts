@@ -11,8 +11,15 @@ export interface JsonSchema {
   readonly [keyword: string]: unknown
 }
 
+let made: JsonSchema | undefined
+
 /** The JSON Schema of a configuration file, made from the same source as the checks. */
 export function gatewayJsonSchema(): JsonSchema {
+  made ??= makeSchema()
+  return made
+}
+
+function makeSchema(): JsonSchema {
   const properties = Object.fromEntries(
     Object.entries(sectionSchemas).map(([name, schema]) => {
       const { $schema: _, ...rest } = z.toJSONSchema(schema, { io: 'input' })

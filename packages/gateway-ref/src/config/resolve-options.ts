@@ -33,7 +33,7 @@ export function resolveGatewayOptions(options: unknown, resolvePath: (path: stri
   const error = (path: ConfigPath, message: string) => problems.push({ severity: 'error', path, message })
 
   const sections: Record<string, unknown> = {}
-  const unknown = Object.keys(options).filter(name => !(name in sectionSchemas))
+  const unknown = Object.keys(options).filter(name => !Object.hasOwn(sectionSchemas, name))
   for (const name of unknown) error([name], unknownKey(name, []))
   for (const [name, schema] of Object.entries(sectionSchemas)) {
     // An empty section in YAML is null: the same as none.

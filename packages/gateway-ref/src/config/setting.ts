@@ -65,7 +65,7 @@ export function word<const Word extends string>(
 ): z.ZodType<Word> {
   return z.enum(words, {
     error: ({ input }) =>
-      typeof input === 'string' && refusals[input] !== undefined
+      typeof input === 'string' && Object.hasOwn(refusals, input)
         ? `'${input}' ${refusals[input]}`
         : input === undefined || input === null
           ? `is missing; write one of ${words.join(', ')}`

@@ -15,29 +15,44 @@ export interface YamlSource {
 /** Reads YAML 1.2. @param file the name for messages */
 export function readYaml(text: string, file: string): YamlSource {
   const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, stringKeys: true, logLevel: 'error' })
   const at = (offset: number): ConfigSource => ({ type: 'file', file, line: lines.linePos(offset).line || 1 })
   const problems = document.errors.map(
     ({ message, pos }): ConfigProblem => ({
       severity: 'error',
       path: [],
-      message: `not valid YAML: ${message.replace(/\s+/g, ' ')}`,
+      message: `not valid YAML: ${withoutQuotation(message)}`,
       source: at(pos[0]),
     }),
   )
+  const value = problems.length > 0 ? undefined : toPlain(document)
+  if (value instanceof Error) {
+    problems.push({
+      severity: 'error',
+      path: [],
+      message: `not usable YAML: ${withoutQuotation(value.message)}`,
+      source: at(0),
+    })
+  }
   return {
     document,
-    value: problems.length > 0 ? undefined : (toPlain(document) ?? undefined),
+    value: value instanceof Error ? undefined : (value ?? undefined),
     problems,
     locate: path => at(offsetOf(document, path)),
   }
 }
 
+/** After a colon the parser quotes the text, which may hold a key or a password. */
+function withoutQuotation(message: string): string {
+  return message.replace(/\s+/g, ' ').split(': ')[0]!
+}
+
+/** Refuses aliases that would unfold into more than the file holds. */
 function toPlain(document: Document): unknown {
   try {
     return document.toJS({ maxAliasCount: 100 })
-  } catch {
-    return undefined
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error))
   }
 }
 

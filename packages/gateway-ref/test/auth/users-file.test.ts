@@ -3,9 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { hashPassword } from '../../src/auth/io/password-hasher.ts'
-import { addUser, isReadableByOthers, readUsersFile, removeUser, setPassword } from '../../src/auth/io/users-file.ts'
+import { addUser, readUsersFile, removeUser, setPassword } from '../../src/auth/io/users-file.ts'
 import { formatPasswordRecord, type PasswordRecord } from '../../src/auth/password-record.ts'
 import { formatProblem } from '../../src/config/config-problem.ts'
+import { isReadableByOthers } from '../../src/io/file-permissions.ts'
 
 let folder: string
 let file: string
@@ -75,6 +76,15 @@ ben: { disabled: true }
     expect(await readFile(file, 'utf8')).toBe(before)
   })
 
+  test('takes names that look like numbers for names', async () => {
+    await writeFile(file, '007: { disabled: true }\ntrue: {}\n')
+    expect([...(await readUsersFile(file)).users.keys()]).toEqual(['007', 'true'])
+    await addUser(file, { name: '12', password: record })
+    await setPassword(file, '007', record)
+    await removeUser(file, 'true')
+    expect([...(await readUsersFile(file)).users.keys()]).toEqual(['12', '007'])
+  })
+
   test('never rewrites a file that has a mistake', async () => {
     await writeFile(file, 'anna: { pasword: x }\n')
     await expect(addUser(file, { name: 'ben', password: record })).rejects.toThrow("did you mean 'password'?")
@@ -116,12 +126,14 @@ describe('reading', () => {
       'anna: { password: CANARY }',
       '1: anna.password: is not a scrypt record; set it with `twinbore user set-password anna`',
     ],
-    ['a/b: {}', '1: a/b: is not a user name; use 1 to 64 of A-Z a-z 0-9 . _ @ + -'],
+    ['a/b: {}', '1: (...): is not a user name; use 1 to 64 of A-Z a-z 0-9 . _ @ + -'],
     ['anna:\n  groups: staff', "2: anna.groups: 'staff' is not a list"],
     ['anna:\n  groups:\n    - ok\n    - "*"', "4: anna.groups[1]: '*' is not a group name"],
     ['anna: { addresses: [10.0.0.300] }', "1: anna.addresses[0]: '10.0.0.300' is not an IP address"],
     ['anna: { disabled: maybe }', "1: anna.disabled: 'maybe' is not true or false"],
     ['anna: { otp: { secret: CANARY } }', '1: anna.otp: holds no secret of 16 bytes or more in base32'],
+    ['anna: { pasword scrypt$CANARY: 1 }', '1: anna.(...): unknown key; known here: password, otp'],
+    ['anna: { password: x } "CANARY"', '1: not valid YAML: Unexpected'],
     ['anna: 5', '1: anna: is not a user; write e.g. { password: ... }'],
     ['- anna', '1: is not a list of users'],
     ['anna: {}\nanna: {}', '2: not valid YAML: Map keys must be unique'],

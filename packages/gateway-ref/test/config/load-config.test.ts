@@ -128,6 +128,22 @@ describe('a doubtful choice is a warning', () => {
   })
 })
 
+test('a key that everybody can read is a warning', async () => {
+  await writeFile(join(folder, 'open.key'), await readFile(join(folder, 'site.key')), { mode: 0o644 })
+  const { warnings } = await load(rightConfiguration.replace('site.key', 'open.key'))
+  expect(warnings.map(formatProblem).join('\n')).toContain('holds a key that every user of this host can read')
+})
+
+test('aliases that unfold without end are refused', async () => {
+  const bomb = `a: &a [x, x, x, x, x, x, x, x, x]\n${[...'bcdefgh']
+    .map((name, i) => `${name}: &${name} [${Array(9).fill(`*${'abcdefgh'[i]}`).join(', ')}]`)
+    .join('\n')}\n`
+  const error = await failure(load(bomb))
+  expect(told(error.message)).toEqual([
+    'gateway.yaml:1: not usable YAML: Excessive alias count indicates a resource exhaustion attack',
+  ])
+})
+
 describe('the environment', () => {
   test('overrides the file, lists separated by commas', async () => {
     const { config } = await load(rightConfiguration, {

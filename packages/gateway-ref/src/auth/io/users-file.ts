@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir, readFile, stat } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import { type Document, isMap, parseDocument } from 'yaml'
+import { type Document, isMap } from 'yaml'
 import { formatProblem } from '../../config/config-problem.ts'
 import { readYaml } from '../../config/yaml-source.ts'
 import { GatewayError } from '../../errors.ts'
@@ -16,11 +16,6 @@ import { isUsersFileName, readUsers, type UsersTable } from '../users.ts'
 /** Reads a users file. Mistakes in it are `problems`. @throws GatewayError when it can't be read */
 export async function readUsersFile(file: string): Promise<UsersTable> {
   return readUsers(readYaml(await readText(file), file))
-}
-
-/** Whether others than the owner may read the file, which holds what passwords are checked with. */
-export async function isReadableByOthers(file: string): Promise<boolean> {
-  return process.platform !== 'win32' && ((await stat(file)).mode & 0o077) !== 0
 }
 
 /** How long to wait for another program that changes the file. */
@@ -107,10 +102,11 @@ async function edit(
 }
 
 function changed(before: string, file: string, change: (document: Document) => void): string {
-  const { problems } = readUsers(readYaml(before, file))
+  const yaml = readYaml(before, file)
+  const { problems } = readUsers(yaml)
   // A file with a mistake is not rewritten: what the mistake meant would be lost.
   if (problems.length > 0) throw failure(problems.map(formatProblem).join('\n'))
-  const document: Document = parseDocument(before)
+  const { document } = yaml
   if (!isMap(document.contents)) document.contents = document.createNode({})
   change(document)
   const text = document.toString({ lineWidth: 0 })

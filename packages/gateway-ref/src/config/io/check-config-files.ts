@@ -1,4 +1,4 @@
-import { isReadableByOthers, readUsersFile } from '../../auth/io/users-file.ts'
+import { readUsersFile } from '../../auth/io/users-file.ts'
 import {
   certificateBlocks,
   IdentityError,
@@ -6,6 +6,7 @@ import {
   parseCertificate,
   readPem,
 } from '../../identity/io/server-identity.ts'
+import { isReadableByOthers } from '../../io/file-permissions.ts'
 import type { ConfigProblem } from '../config-problem.ts'
 import type { AuthConfig, TlsConfig } from '../gateway-config.ts'
 import type { FileSections } from '../resolve-options.ts'
@@ -31,10 +32,22 @@ export async function checkConfigFiles(config: FileSections, now: number = Date.
 async function checkIdentity(tls: TlsConfig, now: number): Promise<ConfigProblem[]> {
   try {
     const { notBefore, notAfter } = await loadServerIdentity(tls)
-    return validity(['tls', tls.type === 'pem' ? 'certificate' : 'pkcs12'], 'the certificate', notBefore, notAfter, now)
+    const setting = tls.type === 'pem' ? 'certificate' : 'pkcs12'
+    return [
+      ...validity(['tls', setting], 'the certificate', notBefore, notAfter, now),
+      ...(await checkKeyPermissions(tls)),
+    ]
   } catch (error) {
     return [problemOf(error, 'tls')]
   }
+}
+
+/** A group may share a key; everybody may not. */
+async function checkKeyPermissions(tls: TlsConfig): Promise<ConfigProblem[]> {
+  const file = tls.type === 'pkcs12' ? tls.file : 'file' in tls.key ? tls.key.file : undefined
+  if (file === undefined || !(await isReadableByOthers(file, 0o007))) return []
+  const message = `'${file}' holds a key that every user of this host can read; run: chmod o= ${file}`
+  return [{ severity: 'warning', path: ['tls', tls.type === 'pkcs12' ? 'pkcs12' : 'key'], message }]
 }
 
 async function checkClientCa(auth: AuthConfig, now: number): Promise<ConfigProblem[]> {
