@@ -2,6 +2,7 @@
 // the same as JSON.
 import { parseArgs } from 'node:util'
 import { compare } from './harness/compare.ts'
+import { pat } from './pat.ts'
 import { records } from './records.ts'
 import { tunnel } from './tunnel.ts'
 
@@ -11,6 +12,7 @@ const usage = `npm run bench -- NAME [OPTIONS]
     --vs PEER       measure this gateway in the same rounds: ocserv
     --seconds N     length of one measurement (4)
   records     sealing and opening of DTLS records, beside openssl's speed for the same ciphers
+  pat         translation of packets of known and new flows
   compare OLD.json NEW.json
               two results side by side
 
@@ -37,6 +39,7 @@ const json = values.json ?? `bench/results/${name}.json`
 if (values.help || name === undefined) console.log(usage)
 else if (name === 'tunnel') await tunnel({ vs: values.vs, rounds, seconds, json })
 else if (name === 'records') await records({ rounds, json })
+else if (name === 'pat') await pat({ rounds, json })
 else if (name === 'compare' && files.length === 2) compare(files[0]!, files[1]!)
 else {
   console.error(usage)

@@ -1,4 +1,5 @@
 import { DROP_REASON_COUNT } from '@twinbore/core/packet'
+import { BufferedRandom } from './buffered-random.ts'
 import { FragmentCache } from './fragment-cache.ts'
 import { IcmpErrors } from './icmp-errors.ts'
 import { Identifications } from './identifications.ts'
@@ -40,7 +41,8 @@ export interface Counts {
   outOfWindow: number
 }
 
-export function createEngine(config: PatConfig): Engine {
+export function createEngine(options: PatConfig): Engine {
+  const config = { ...options, random: new BufferedRandom(options.random) }
   const hash = new KeyedHash(config.random)
   const outputs = new Outputs(maxOutputs)
   return {

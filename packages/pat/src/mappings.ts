@@ -5,7 +5,7 @@
 // A session has the timer. The last session takes its mapping along, the last mapping its inside address, so that
 // nothing has to be swept. Live mappings are never evicted (RFC 6888 REQ-11).
 import { DropReason } from '@twinbore/core/packet'
-import { formatAddress, prefixContains } from './address.ts'
+import { formatAddress, namesOneHost, prefixContains } from './address.ts'
 import type { Endpoint, PatProtocol, PortsExhaustedOutput } from './events.ts'
 import { SessionScope, sessionScope } from './filtering-behavior.ts'
 import type { PatConfig } from './options.ts'
@@ -66,14 +66,18 @@ export class Mappings {
     return this.ttls[protocol]!
   }
 
-  /** Whether an address may be an inside one; without `insidePrefixes` any may. */
-  mayBeInside(a: number, b: number, c: number, d: number): boolean {
-    return this.config.inside?.some(prefix => prefixContains(prefix, a, b, c, d)) ?? true
+  /** Whether an address is of the `insidePrefixes`; without them none is known to be. */
+  isKnownInside(a: number, b: number, c: number, d: number): boolean {
+    const { inside } = this.config
+    if (!inside) return false
+    for (let i = 0; i < inside.length; i++) if (prefixContains(inside[i]!, a, b, c, d)) return true
+    return false
   }
 
-  /** Whether an outside packet claims to come from inside. */
-  claimsInside(a: number, b: number, c: number, d: number): boolean {
-    return this.config.inside !== undefined && this.mayBeInside(a, b, c, d)
+  /** Whether an address may hold mappings: it names one host, is of the `insidePrefixes` and not one of ours. */
+  mayBeInside(a: number, b: number, c: number, d: number): boolean {
+    if (!namesOneHost(a, b, c, d) || this.outside.find(a, b, c, d) !== -1) return false
+    return this.config.inside === undefined || this.isKnownInside(a, b, c, d)
   }
 
   /** The live session of a mapping with a remote end, or -1. */
@@ -89,10 +93,8 @@ export class Mappings {
     return -1
   }
 
-  /** The live session of an outbound packet, or -1. `mapping` tells whether there is a mapping anyway. */
-  findOutbound(facts: PacketFacts, now: number): number {
-    const inside = this.insides.find(facts.sourceA, facts.sourceB, facts.sourceC, facts.sourceD)
-    if (inside === -1) return -1
+  /** The live session of an outbound packet from a row of `insides`, or -1. */
+  findOutbound(inside: number, facts: PacketFacts, now: number): number {
     const mapping = this.table.findInside(inside, facts.protocol, facts.sourcePort)
     if (mapping === -1) return -1
     const { destinationA, destinationB, destinationC, destinationD, destinationPort, protocol } = facts

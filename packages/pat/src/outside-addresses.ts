@@ -4,6 +4,9 @@ import { excludedPortsBitmap, PortPool } from './port-pool.ts'
 import { HashIndex } from './table/hash-index.ts'
 import type { KeyedHash } from './table/keyed-hash.ts'
 
+/** Up to here comparing one by one is faster than a hash. */
+const fewAddresses = 4
+
 /** The addresses that clients appear with: who uses them, and their ports. */
 export class OutsideAddresses {
   /** Four words an address. */
@@ -36,12 +39,10 @@ export class OutsideAddresses {
 
   /** The number of an outside address, or -1. */
   find(a: number, b: number, c: number, d: number): number {
-    const hash = this.hash.words4(a, b, c, d)
-    for (let at = this.index.find(hash); at !== -1; at = this.index.findNext(at, hash)) {
-      const outside = this.index.rowAt(at)
-      const { words } = this
-      const i = outside * 4
-      if (words[i] === a && words[i + 1] === b && words[i + 2] === c && words[i + 3] === d) return outside
+    if (this.families.length > fewAddresses) return this.findMany(a, b, c, d)
+    const { words } = this
+    for (let i = 0; i < words.length; i += 4) {
+      if (words[i + 3] === d && words[i + 2] === c && words[i + 1] === b && words[i] === a) return i >>> 2
     }
     return -1
   }
@@ -77,5 +78,16 @@ export class OutsideAddresses {
     let sum = 0
     for (let at = protocol; at < this.pools.length; at += 3) sum += this.pools[at]?.resting(now) ?? 0
     return sum
+  }
+
+  private findMany(a: number, b: number, c: number, d: number): number {
+    const hash = this.hash.words4(a, b, c, d)
+    for (let at = this.index.find(hash); at !== -1; at = this.index.findNext(at, hash)) {
+      const outside = this.index.rowAt(at)
+      const { words } = this
+      const i = outside * 4
+      if (words[i] === a && words[i + 1] === b && words[i + 2] === c && words[i + 3] === d) return outside
+    }
+    return -1
   }
 }

@@ -46,7 +46,7 @@ export class InboundTranslation {
     if (!namesOneHost(sourceA, sourceB, sourceC, sourceD) || isLinkLocal(sourceA, sourceB, sourceC, sourceD)) {
       return DropReason.spoofedSource
     }
-    if (mappings.claimsInside(sourceA, sourceB, sourceC, sourceD)) return DropReason.spoofedSource
+    if (mappings.isKnownInside(sourceA, sourceB, sourceC, sourceD)) return DropReason.spoofedSource
     if (mappings.outside.find(sourceA, sourceB, sourceC, sourceD) !== -1) return DropReason.spoofedSource
     if (hasRefusedOptions(view, offset, facts.at - offset)) return DropReason.deniedDestination
     const result = this.translateDestination(view, offset)

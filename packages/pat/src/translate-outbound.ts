@@ -22,6 +22,9 @@ export class OutboundTranslation {
   private readonly facts: PacketFacts = new PacketFacts()
   private readonly hops: number
   private now = 0
+  private offset = 0
+  /** The row of the source of the packet at hand, or -1. */
+  private inside = -1
   /** Whether the packet at hand goes to an outside address of ours, that is to another client. */
   private turnsAround = false
 
@@ -35,7 +38,6 @@ export class OutboundTranslation {
   get length(): number {
     return this.facts.end - this.offset
   }
-  private offset = 0
 
   /** Translates one packet in place. Returns 0, `TAKEN` or the reason to drop it. */
   translate(view: DataView, offset: number, available: number, now: number): number {
@@ -66,13 +68,13 @@ export class OutboundTranslation {
     const { facts, engine } = this
     const { sourceA, sourceB, sourceC, sourceD, destinationA, destinationB, destinationC, destinationD } = facts
     const { mappings } = engine
-    if (!namesOneHost(sourceA, sourceB, sourceC, sourceD)) return DropReason.spoofedSource
-    if (!mappings.mayBeInside(sourceA, sourceB, sourceC, sourceD)) return DropReason.spoofedSource
-    if (mappings.outside.find(sourceA, sourceB, sourceC, sourceD) !== -1) return DropReason.spoofedSource
+    this.inside = mappings.insides.find(sourceA, sourceB, sourceC, sourceD)
+    // Who holds mappings has been asked before.
+    if (this.inside === -1 && !mappings.mayBeInside(sourceA, sourceB, sourceC, sourceD)) return DropReason.spoofedSource
     if (!namesOneHost(destinationA, destinationB, destinationC, destinationD)) return DropReason.deniedDestination
     if (isLinkLocal(destinationA, destinationB, destinationC, destinationD)) return DropReason.deniedDestination
     // Inside to inside without an outside address is not a translator's business.
-    if (mappings.claimsInside(destinationA, destinationB, destinationC, destinationD))
+    if (mappings.isKnownInside(destinationA, destinationB, destinationC, destinationD))
       return DropReason.deniedDestination
     this.turnsAround = mappings.outside.find(destinationA, destinationB, destinationC, destinationD) !== -1
     if (!this.turnsAround || !engine.config.clientIsolation) return 0
@@ -119,7 +121,7 @@ export class OutboundTranslation {
   private session(view: DataView): number {
     const { facts, engine, now } = this
     const { mappings } = engine
-    const session = mappings.findOutbound(facts, now)
+    const session = this.inside === -1 ? -1 : mappings.findOutbound(this.inside, facts, now)
     if (facts.protocol !== Protocol.tcp) {
       if (session === -1) {
         // An echo reply answers through the mapping that its request came by; it never makes one.
