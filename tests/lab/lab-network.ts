@@ -128,6 +128,9 @@ export class LabNetwork {
       `addr add ${ipv6} dev ${device} nodad`,
       `link set ${device} up`,
     ].join('\n')
+    // Link-local addresses are there at once as well, so that what is compared later is complete.
+    const noDad = ['all', device].map(name => `net.ipv6.conf.${name}.accept_dad=0`)
+    await mustRun('ip', ['netns', 'exec', namespace, 'sysctl', '-qw', ...noDad])
     await mustRun('ip', ['-n', namespace, '-batch', '-'], { input })
   }
 

@@ -259,14 +259,17 @@ export class Gateway extends EventEmitter<GatewayEvents> implements RunnableGate
       return
     }
     const { egress, listener, host, datagrams, socket, translatorDriver } = running
-    const streamsEnded = host.stop()
-    await Promise.all([listener.close(graceSeconds), streamsEnded])
-    datagrams?.stop()
-    translatorDriver?.stop()
-    socket?.close()
-    await egress.stop()
-    this.running = undefined
-    this.resolveStopped(undefined)
+    try {
+      const streamsEnded = host.stop()
+      await Promise.all([listener.close(graceSeconds), streamsEnded])
+    } finally {
+      datagrams?.stop()
+      translatorDriver?.stop()
+      socket?.close()
+      await egress.stop()
+      this.running = undefined
+      this.resolveStopped(undefined)
+    }
   }
 
   /** TCP and UDP on one port. */

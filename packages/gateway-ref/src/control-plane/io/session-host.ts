@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import { once } from 'node:events'
 import type { TLSSocket } from 'node:tls'
 import {
   type ActiveChannel,
@@ -161,12 +160,10 @@ export class SessionHost implements LiveSessionHost, TunnelOutlets {
         this.registry.end(session.id, 'terminated')
         return
       }
-      const resumed = session.lease !== undefined
+      const { established, resumed } = this.options.events
+      const announce = session.lease ? resumed : established
       session.lease = holding
-      if (this.connect(session, holding, attempt, now)) {
-        const { established, resumed: cameBack } = this.options.events
-        ;(resumed ? cameBack : established)(factsOf(session, this.sessions))
-      } else this.registry.streamLost(session.id, stream, now)
+      if (!this.connect(session, holding, attempt, announce, now)) this.registry.streamLost(session.id, stream, now)
     })
   }
 
@@ -229,7 +226,7 @@ export class SessionHost implements LiveSessionHost, TunnelOutlets {
   async stop(): Promise<void> {
     this.endAll('gateway-shutdown')
     this.registryDriver.stop()
-    await Promise.all(Array.from(this.streams, socket => once(socket, 'close')))
+    await Promise.all(Array.from(this.streams, socket => new Promise(resolve => socket.once('close', resolve))))
   }
 
   /** Cuts the streams that are still being ended. */
@@ -307,7 +304,13 @@ export class SessionHost implements LiveSessionHost, TunnelOutlets {
   }
 
   /** Answers a CONNECT and puts the stream to work. False when the client has gone meanwhile. */
-  private connect(record: Record, holding: Holding, attempt: TunnelAttempt, now: Milliseconds): boolean {
+  private connect(
+    record: Record,
+    holding: Holding,
+    attempt: TunnelAttempt,
+    announce: (facts: SessionFacts) => void,
+    now: Milliseconds,
+  ): boolean {
     const { request } = attempt
     const port = this.options.datagramPort()
     const datagram =
@@ -347,6 +350,7 @@ export class SessionHost implements LiveSessionHost, TunnelOutlets {
     const { socket } = established
     this.streams.add(socket)
     socket.once('close', () => this.streams.delete(socket))
+    announce(factsOf(record, this.sessions))
     holding.live.attachStream(established, parameters)
     return true
   }
