@@ -9,7 +9,7 @@ import { resolveGatewayOptions } from '../../src/config/resolve-options.ts'
 import { readYaml } from '../../src/config/yaml-source.ts'
 import { rightConfiguration } from './wrong-configurations.ts'
 
-const runs = Number(process.env.FUZZ_RUNS ?? 400)
+const runs = Number(process.env.FUZZ_RUNS ?? 150)
 const seed = process.env.FUZZ_SEED === undefined ? {} : { seed: Number(process.env.FUZZ_SEED) }
 const options = { numRuns: runs, ...seed }
 

@@ -29,7 +29,7 @@ const everyOption: Complete<Omit<GatewayOptions, 'tls'>> & Pick<GatewayOptions, 
     maxSessions: 1,
     maxSessionsPerUser: 1,
   },
-  datagram: { enabled: false },
+  datagram: { enabled: false, dpdSeconds: 7 },
   mtu: 1300,
   log: { level: 'debug', format: 'json' },
 }

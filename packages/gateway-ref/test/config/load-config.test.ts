@@ -43,7 +43,7 @@ describe('a configuration file', () => {
         maxSessions: 4096,
         maxSessionsPerUser: 16,
       },
-      datagram: { enabled: true },
+      datagram: { enabled: true, dpdSeconds: 5 },
       mtu: 1400,
       log: { level: 'info', format: 'auto' },
     })

@@ -38,7 +38,11 @@ export const wrongConfigurations: readonly WrongConfiguration[] = [
   ['port: 443', 'port: "443"', `gateway.yaml:1: listen.port: '443' is text; write the number without quotes, e.g. 443`],
   ['port: 443', 'prot: 443', `gateway.yaml:1: listen.prot: unknown key; did you mean 'port'?`],
   ['session: {', 'sesion: {', `gateway.yaml:8: sesion: unknown key; did you mean 'session'?`],
-  ['enabled: true', 'enabled: true, colour: blue', 'gateway.yaml:9: datagram.colour: unknown key; known here: enabled'],
+  [
+    'enabled: true',
+    'enabled: true, colour: blue',
+    'gateway.yaml:9: datagram.colour: unknown key; known here: enabled, dpdSeconds',
+  ],
   [
     'certificate: site.crt',
     'certificate: none.crt',
@@ -133,7 +137,7 @@ export const wrongConfigurations: readonly WrongConfiguration[] = [
   [
     'maxSeconds: 3600',
     'maxSeconds: 1h',
-    `gateway.yaml:8: session.maxSeconds: '1h' is not a number of seconds from 60 to 31536000; write e.g. 3600`,
+    `gateway.yaml:8: session.maxSeconds: '1h' is not a number of seconds from 10 to 31536000; write e.g. 3600`,
   ],
   ['enabled: true', 'enabled: yes', `gateway.yaml:9: datagram.enabled: 'yes' is not true or false; write e.g. true`],
   [
