@@ -10,7 +10,7 @@ import { PacketFacts } from './packet-facts.ts'
 import { KeyedHash } from './table/keyed-hash.ts'
 
 /** Outputs that may wait for `poll()`. */
-const maxOutputs = 65_536
+const maxOutputs = 16_384
 
 /** What a translation function returns for a packet that it took: nothing is left to forward, nothing was dropped. */
 export const TAKEN = -1

@@ -1,9 +1,17 @@
-import { buildIcmpError, IcmpType, Icmpv6Type, UnreachableCode, Unreachablev6Code } from '@twinbore/core/packet'
+import {
+  buildIcmpError,
+  IcmpType,
+  Icmpv6Type,
+  mayAnswerWithIcmpError,
+  UnreachableCode,
+  Unreachablev6Code,
+} from '@twinbore/core/packet'
 import { type AddressWords, addressBytes } from './address.ts'
 import type { PatConfig } from './options.ts'
 import type { Outputs } from './outputs.ts'
 import type { PacketFacts } from './packet-facts.ts'
 import type { KeyedHash } from './table/keyed-hash.ts'
+import { buildReset } from './tcp-reset.ts'
 import { TokenBuckets } from './token-buckets.ts'
 
 /** What the translator says about a packet that it can't forward, for both families. */
@@ -90,6 +98,14 @@ export class IcmpErrors {
     this.send('outbound', addressBytes(outsideWords, outside * 4), complaint, view, offset, facts, now)
   }
 
+  /** Answers a segment that belongs to no session. */
+  resetInside(view: DataView, offset: number, facts: PacketFacts, now: number): void {
+    const bytes = buildReset(view, offset, facts)
+    if (!bytes || !this.allows(facts, now)) return
+    this.sent++
+    this.outputs.push({ type: 'packet', direction: 'inbound', bytes })
+  }
+
   private send(
     direction: 'inbound' | 'outbound',
     source: Uint8Array,
@@ -99,23 +115,29 @@ export class IcmpErrors {
     facts: PacketFacts,
     now: number,
   ): void {
-    const receiver =
-      this.hash.words4(facts.sourceA, facts.sourceB, facts.sourceC, facts.sourceD) & (receiverBuckets - 1)
-    if (!this.perReceiver.take(receiver, now) || !this.all.take(0, now)) {
-      this.suppressed++
-      return
-    }
     const v4 = facts.version === 4
-    const bytes = buildIcmpError(view, offset, facts.end - offset, {
+    const about = {
       type: v4 ? complaint.type4 : complaint.type6,
       code: v4 ? complaint.code4 : complaint.code6,
       source,
       // Only the unknown next header has a place to point at (RFC 4443 §3.4).
       ...(complaint === protocolUnreachable && !v4 ? { pointer: lastNextHeader(view, offset, facts) } : {}),
-    })
+    }
+    const length = facts.end - offset
+    if (!mayAnswerWithIcmpError(view, offset, length, about) || !this.allows(facts, now)) return
+    const bytes = buildIcmpError(view, offset, length, about)
     if (!bytes) return
     this.sent++
     this.outputs.push({ type: 'packet', direction, bytes })
+  }
+
+  /** Takes a token for the source of a packet, and one for all; false when either is lacking. */
+  private allows(facts: PacketFacts, now: number): boolean {
+    const { sourceA, sourceB, sourceC, sourceD } = facts
+    const receiver = this.hash.words4(sourceA, sourceB, sourceC, sourceD) & (receiverBuckets - 1)
+    if (this.perReceiver.take(receiver, now) && this.all.take(0, now)) return true
+    this.suppressed++
+    return false
   }
 }
 

@@ -83,7 +83,7 @@ export function translateOutboundError(
   if (reason !== 0) return reason
   // No packet with such headers was ever let in; what they hold could be inside addresses.
   if (hasRefusedOptions(view, embeddedOffset(facts.at), embedded.at - embeddedOffset(facts.at)))
-    return DropReason.malformed
+    return DropReason.refusedOptions
   if (
     embedded.sourceD !== facts.destinationD ||
     embedded.sourceC !== facts.destinationC ||

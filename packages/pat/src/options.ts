@@ -2,9 +2,11 @@ import {
   type AddressInput,
   type AddressWords,
   addressWords,
+  formatAddress,
   isIpv4,
   type PrefixInput,
   type PrefixWords,
+  prefixContains,
   prefixWords,
 } from './address.ts'
 
@@ -50,6 +52,13 @@ export interface PatOptions {
   readonly decrementTtl?: boolean
   /** Drops TCP segments outside the tracked window instead of forwarding them without effect. @defaultValue false */
   readonly dropOutOfWindow?: boolean
+
+  /**
+   * Answers TCP segments of clients that belong to no session with a RST, so that connections from before a restart end at
+   * once instead of hanging. Limited like ICMP errors.
+   * @defaultValue false
+   */
+  readonly resetUnknownTcp?: boolean
 
   /** The ports and echo identifiers to give out. @defaultValue 1024 to 65535 */
   readonly portRange?: PortRange
@@ -129,6 +138,7 @@ export const defaultPatOptions: Readonly<Defaulted> = Object.freeze({
   clientIsolation: true,
   decrementTtl: true,
   dropOutOfWindow: false,
+  resetUnknownTcp: false,
   portRange: Object.freeze({ first: 1024, last: 65_535 }),
   excludedPorts: Object.freeze([]),
   portQuarantineMs: 120_000,
@@ -173,7 +183,14 @@ export function resolvePatOptions(options: PatOptions): PatConfig {
   const merged = { ...defaultPatOptions, ...given } as typeof defaultPatOptions & typeof rest
   if (!behaviors.includes(merged.filteringBehavior))
     throw new TypeError(`filteringBehavior: one of ${behaviors.join(', ')}`)
-  for (const key of ['clientIsolation', 'decrementTtl', 'dropOutOfWindow', 'inboundRefresh', 'logMappings'] as const) {
+  for (const key of [
+    'clientIsolation',
+    'decrementTtl',
+    'dropOutOfWindow',
+    'resetUnknownTcp',
+    'inboundRefresh',
+    'logMappings',
+  ] as const) {
     if (typeof merged[key] !== 'boolean') throw new TypeError(`${key}: must be a boolean`)
   }
   for (const key of [
@@ -222,12 +239,17 @@ export function resolvePatOptions(options: PatOptions): PatConfig {
   if (new Set(outside.map(words => words.join())).size !== outside.length) {
     throw new TypeError('outsideAddresses: an address is there twice')
   }
+  const inside = insidePrefixes?.map(input => prefixWords(input, 'insidePrefixes'))
+  for (const words of outside) {
+    const isInside = inside?.some(prefix => prefixContains(prefix, words[0]!, words[1]!, words[2]!, words[3]!))
+    if (isInside) throw new TypeError(`outsideAddresses: ${formatAddress(words)} is of the insidePrefixes`)
+  }
   const gateways = [...(gatewayAddresses ?? []).map(input => addressWords(input, 'gatewayAddresses')), ...outside]
   return Object.freeze({
     ...merged,
     maxSessions,
     outside,
-    inside: insidePrefixes?.map(input => prefixWords(input, 'insidePrefixes')),
+    inside,
     gateway4: gateways.find(words => isIpv4(words)),
     gateway6: gateways.find(words => !isIpv4(words)),
   })

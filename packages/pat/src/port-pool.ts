@@ -7,7 +7,7 @@ const bitmapWords = 65_536 / 32
 /** Random draws before the bitmap is searched: below 90 % use almost every draw sequence hits. */
 const draws = 16
 
-/** Which ports are never given out: those outside the range, and the exclusions. */
+/** Which ports are never given out: those outside the range, the exclusions, and 0, which names nobody. */
 export function excludedPortsBitmap(range: PortRange, excluded: readonly (number | PortRange)[]): Uint32Array {
   const bitmap = new Uint32Array(bitmapWords).fill(0xffffffff)
   for (let port = range.first; port <= range.last; port++) clearBit(bitmap, port)
@@ -15,6 +15,7 @@ export function excludedPortsBitmap(range: PortRange, excluded: readonly (number
     const { first, last } = typeof item === 'number' ? { first: item, last: item } : item
     for (let port = first; port <= last; port++) setBit(bitmap, port)
   }
+  setBit(bitmap, 0)
   return bitmap
 }
 

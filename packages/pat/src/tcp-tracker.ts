@@ -62,7 +62,9 @@ export function trackTcpSegment(
   const { windows } = sessions
   let state = sessions.state[session]!
   if (isOpening(flags) && mayBeginAnew(sessions, session, state, direction, view, at)) {
-    openTcpSession(sessions, session, direction, view, at, length)
+    // A repeated SYN may come without the data of the first (RFC 7413 §4.1.3), which still can be acknowledged.
+    const repeated = isOpeningState(state) && windows.repeatsOpening(session, direction, view, at)
+    if (!repeated) openTcpSession(sessions, session, direction, view, at, length)
     sessions.expireAt(session, now + config.tcpOpeningTtlMs, now)
     return true
   }
@@ -112,6 +114,10 @@ function mayBeginAnew(
     default:
       return false
   }
+}
+
+function isOpeningState(state: number): boolean {
+  return state === TcpState.openingOutbound || state === TcpState.openingInbound
 }
 
 function isIdleClass(state: number): boolean {

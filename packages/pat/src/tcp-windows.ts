@@ -60,6 +60,11 @@ export class TcpWindows {
     this.greet(row * 2 + direction, view, at, length)
   }
 
+  /** Whether a SYN repeats the one that this direction opened with, before anybody answered. */
+  repeatsOpening(row: number, direction: number, view: DataView, at: number): boolean {
+    return ((tcpSequenceNumber(view, at) + 1) | 0) === this.limit[row * 2 + direction]
+  }
+
   /** Whether the sequence number of a segment lies behind everything that its direction sent. */
   isBeyond(row: number, direction: number, view: DataView, at: number): boolean {
     return ((tcpSequenceNumber(view, at) - this.end[row * 2 + direction]!) | 0) > 0

@@ -48,7 +48,7 @@ export class InboundTranslation {
     }
     if (mappings.isKnownInside(sourceA, sourceB, sourceC, sourceD)) return DropReason.spoofedSource
     if (mappings.outside.find(sourceA, sourceB, sourceC, sourceD) !== -1) return DropReason.spoofedSource
-    if (hasRefusedOptions(view, offset, facts.at - offset)) return DropReason.deniedDestination
+    if (hasRefusedOptions(view, offset, facts.at - offset)) return DropReason.refusedOptions
     const result = this.translateDestination(view, offset)
     if (result === 0) engine.counts.inbound++
     return result

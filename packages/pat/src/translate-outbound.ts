@@ -55,7 +55,7 @@ export class OutboundTranslation {
     if (reason !== 0) return reason
     const policy = this.checkAddresses(view, offset)
     if (policy !== 0) return policy
-    if (hasRefusedOptions(view, offset, facts.at - offset)) return DropReason.deniedDestination
+    if (hasRefusedOptions(view, offset, facts.at - offset)) return DropReason.refusedOptions
     if (this.hops !== 0 && facts.hopLimit <= 1) {
       engine.errors.toInside(hopLimitExceeded, view, offset, facts, this.now)
       return DropReason.ttlExceeded
@@ -100,6 +100,8 @@ export class OutboundTranslation {
       const reason = -session
       if (reason === DropReason.portsExhausted || reason === DropReason.quotaExceeded) {
         engine.errors.toInside(resourcesExhausted, view, offset, facts, this.now)
+      } else if (reason === DropReason.noMapping && facts.protocol === Protocol.tcp && engine.config.resetUnknownTcp) {
+        engine.errors.resetInside(view, offset, facts, this.now)
       }
       return reason
     }

@@ -20,9 +20,9 @@ describe('IPv4 options', () => {
     ['security', [1, 130, 3, 0]],
   ])('%s: the packet is dropped in both directions', (_, options) => {
     const harness = new Harness()
-    expect(harness.out(udpPacket({ ...ends4, options: Uint8Array.from(options) }))).toBe('deniedDestination')
+    expect(harness.out(udpPacket({ ...ends4, options: Uint8Array.from(options) }))).toBe('refusedOptions')
     const back = udpPacket({ source: server, destination: outside, ...ports, options: Uint8Array.from(options) })
-    expect(harness.in(back)).toBe('deniedDestination')
+    expect(harness.in(back)).toBe('refusedOptions')
   })
 
   test('padding passes', () => {
@@ -42,7 +42,7 @@ describe('IPv6 extension headers', () => {
   ])('%s is refused', (_, type, body) => {
     const harness = new Harness()
     const extensionHeaders = [{ type, body: Uint8Array.from(body) }]
-    expect(harness.out(udpPacket({ ...ends6, extensionHeaders }))).toBe('deniedDestination')
+    expect(harness.out(udpPacket({ ...ends6, extensionHeaders }))).toBe('refusedOptions')
   })
 
   test.each([

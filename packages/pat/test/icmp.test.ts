@@ -259,7 +259,7 @@ describe('errors from clients', () => {
     ],
     ['about a stranger', { about: udp({ source: server, destination: neighbour }) }, 'noMapping'],
     ['to somebody else than the sender', { destination: router }, 'noMapping'],
-    ['about a packet with options, which never came in', { about: withOptions() }, 'malformed'],
+    ['about a packet with options, which never came in', { about: withOptions() }, 'refusedOptions'],
   ])('%s are refused', (_, fields, reason) => {
     const harness = new Harness()
     const received = harness.received(udpAnswer(harness.sent(udp())))

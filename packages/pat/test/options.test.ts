@@ -23,6 +23,11 @@ describe('options', () => {
     [{ outsideAddresses: ['203.0.113.256'] }, TypeError, "outsideAddresses: not an IP address: '203.0.113.256'"],
     [{ outsideAddresses: ['::ffff:1.2.3.4'] }, TypeError, 'outsideAddresses'],
     [{ outsideAddresses: [new Uint8Array(5)] }, TypeError, 'outsideAddresses'],
+    [
+      { outsideAddresses: ['10.8.0.1'], insidePrefixes: ['10.8.0.0/16'] },
+      TypeError,
+      '10.8.0.1 is of the insidePrefixes',
+    ],
     [{ random: {} }, TypeError, 'random'],
     [{ insidePrefixes: ['10.0.0.0/33'] }, TypeError, 'insidePrefixes'],
     [{ insidePrefixes: ['10.0.0.0/8/9'] }, TypeError, 'insidePrefixes'],

@@ -1,7 +1,21 @@
 import { TcpFlag } from '@twinbore/core/packet'
 import { seededRandom } from '@twinbore/core/runtime'
+import { packetView } from '@twinbore/core/testing'
 import { describe, expect, test } from 'vitest'
-import { client, type Fate, Harness, outside, server, sourcePortOf, tcp } from './harness.ts'
+import {
+  client,
+  destinationOf,
+  destinationPortOf,
+  type Fate,
+  Harness,
+  isWellFormed,
+  outside,
+  server,
+  sourceOf,
+  sourcePortOf,
+  tcp,
+  transportAt,
+} from './harness.ts'
 
 const { syn, ack, fin, rst, psh } = TcpFlag
 const hour = 3_600_000
@@ -221,6 +235,24 @@ describe('life of a session (RFC 6146 §3.5.2.2, RFC 7857)', () => {
     expect(connection.lifetime()).toBeGreaterThan(2 * hour)
   })
 
+  test('data in the SYN may be acknowledged though the repeated SYN had none (RFC 7413)', () => {
+    const connection = new Connection()
+    connection.out({ flags: syn, seq: 100, length: 50 })
+    connection.harness.advance(1000)
+    connection.out({ flags: syn, seq: 100 })
+    connection.in({ flags: syn | ack, seq: 500, ack: 151 })
+    expect(connection.lifetime()).toBeGreaterThan(2 * hour)
+  })
+
+  test('a repeated SYN keeps an opening session', () => {
+    const connection = new Connection()
+    for (let i = 0; i < 3; i++) {
+      connection.out({ flags: syn, seq: 100 })
+      connection.harness.advance(3 * minute)
+    }
+    expect(connection.harness.translator.stats()).toMatchObject({ sessions: 1, mappingsCreated: 1 })
+  })
+
   test('a mapping whose connections are over is gone, its port free at once (RFC 6888 REQ-8 A)', () => {
     const harness = new Harness({ portRange: { first: 7777, last: 7777 } })
     const connection = new Connection(harness).establish()
@@ -362,4 +394,62 @@ test('a connection from outside, where the filter allows it, is tracked alike (R
   harness.advance(2 * hour)
   expect(typeof harness.in(tcp({ ...from, flags: ack, sequenceNumber: 11, acknowledgmentNumber: 21 }))).toBe('object')
   expect(harness.translator.stats()).toMatchObject({ sessions: 1, outOfWindowSegments: 0 })
+})
+
+describe('resetUnknownTcp', () => {
+  const segments: [
+    string,
+    Partial<Segment> & { flags: number },
+    { flags: number; seq: number; ack: number } | undefined,
+  ][] = [
+    ['an ACK', { flags: ack, seq: 1000, ack: 77, length: 10 }, { flags: rst, seq: 77, ack: 0 }],
+    ['a FIN without ACK', { flags: fin, seq: 1000, length: 10 }, { flags: rst | ack, seq: 0, ack: 1011 }],
+    ['a RST', { flags: rst, seq: 1000 }, undefined],
+  ]
+  for (const [from, to] of [
+    [client, server],
+    ['fd00:8::2', '2001:db8:ff::10'],
+  ] as const) {
+    test.each(segments)(
+      `%s from ${from} is answered as by a host without the connection (RFC 9293 §3.5.2)`,
+      (_, segment, answer) => {
+        const harness = new Harness({ resetUnknownTcp: true })
+        const packet = tcp({
+          source: from,
+          destination: to,
+          flags: segment.flags,
+          sequenceNumber: segment.seq ?? 0,
+          acknowledgmentNumber: segment.ack ?? 0,
+          payload: new Uint8Array(segment.length ?? 0),
+        })
+        expect(harness.out(packet)).toBe('noMapping')
+        const [reset] = harness.packets('inbound')
+        if (!answer) {
+          expect(reset).toBeUndefined()
+          return
+        }
+        expect(isWellFormed(reset!)).toBe(true)
+        expect([sourceOf(reset!), sourcePortOf(reset!), destinationOf(reset!), destinationPortOf(reset!)]).toEqual([
+          to,
+          80,
+          from,
+          5000,
+        ])
+        const view = packetView(reset!)
+        const at = transportAt(reset!)
+        expect({ flags: view.getUint8(at + 13), seq: view.getUint32(at + 4), ack: view.getUint32(at + 8) }).toEqual(
+          answer,
+        )
+      },
+    )
+  }
+
+  test('is off by default, and limited', () => {
+    const silent = new Harness()
+    silent.out(tcp({ flags: ack }))
+    expect(silent.outputs).toEqual([])
+    const harness = new Harness({ resetUnknownTcp: true })
+    for (let i = 0; i < 100; i++) harness.out(tcp({ flags: ack }))
+    expect(harness.packets('inbound').length).toBe(10)
+  })
 })

@@ -25,6 +25,7 @@ export const DropReason = {
   rateLimited: 20,
   unexpectedFrame: 21,
   draining: 22,
+  refusedOptions: 23,
 } as const
 
 export type DropReason = (typeof DropReason)[keyof typeof DropReason]
