@@ -11,8 +11,6 @@ export type GatewayErrorCode =
   | 'ERR_GATEWAY_USERS_FILE'
   /** The host lacks what the configuration needs (a right, a device, a program, a free port). */
   | 'ERR_GATEWAY_HOST'
-  /** A login was refused by the gateway. */
-  | 'ERR_GATEWAY_LOGIN_REFUSED'
   /** The gateway can't be reached, or isn't the one that was asked for. */
   | 'ERR_GATEWAY_UNREACHABLE'
   /** The operation was stopped by its caller. */
