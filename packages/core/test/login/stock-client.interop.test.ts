@@ -1,5 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { needs } from '../../../../tests/lab/needs.ts'
+import { IpAddress, Prefix } from '../../src/address/index.ts'
+import { encodeStreamFrame, FrameType, type TunnelParameters } from '../../src/index.ts'
 import type { TunnelAttempt } from '../../src/io/index.ts'
 import { systemClock } from '../../src/io/index.ts'
 import { type CertificateAuthority, type IssuedCertificate, makeAuthority } from './support/certificates.ts'
@@ -190,5 +192,73 @@ needs('openssl', 'openconnect')('the stock openconnect client against ControlLis
     expect(attempts[0]!.pskKey).toHaveLength(32)
     expect(attempts[0]!.request.datagram!.cipherSuites).toContain('PSK-NEGOTIATE')
     expect(attempts[0]!.request.mtu).toBeGreaterThan(1200)
+  })
+
+  test('takes every parameter of the reply: addresses, 600 routes, names, texts', async () => {
+    await start()
+    const parameters: TunnelParameters = {
+      ipv4: { address: IpAddress.of('192.168.77.7'), netmask: IpAddress.of('255.255.255.0') },
+      ipv6: { address: IpAddress.of('fd77:77::7'), prefixLength: 64 },
+      dns: {
+        servers: [IpAddress.of('10.2.0.2'), IpAddress.of('fd02::2')],
+        winsServers: [IpAddress.of('10.2.0.9')],
+        searchDomains: ['corp.example', 'example.org'],
+        splitDomains: ['intra.example'],
+        tunnelAll: false,
+      },
+      routes: {
+        include: Array.from({ length: 600 }, (_, i) => Prefix.parse(`10.${i >> 8}.${i & 255}.0/24`)!),
+        exclude: [Prefix.parse('10.0.0.128/25')!],
+      },
+      mtu: 1340,
+      baseMtu: 1500,
+      stream: { dpdSeconds: 31, keepaliveSeconds: 19, rekeySeconds: 0, rekeyMethod: 'none' },
+      idleSeconds: 1200,
+      sessionSeconds: 3600,
+      sessionRemainingSeconds: 1800,
+      disconnectedSeconds: 300,
+      clientBypass: false,
+      banner: 'Grüße: 100%\nof it',
+      proxy: { pacUrl: 'http://proxy.example/p.pac' },
+    }
+    gateway.listener.on('tunnel', attempt => {
+      const stream = attempt.accept(parameters, [['X-CSTP-Custom', 'yes']])
+      // The script sends one packet when it has printed its environment; then the gateway says goodbye.
+      stream?.socket.once('data', () => {
+        stream.socket.write(encodeStreamFrame(FrameType.disconnect, Uint8Array.of(1, ...Buffer.from('enough'))))
+      })
+      stream?.socket.resume()
+    })
+    const script = `bash -c 'env; printf E%099d 0 >&$VPNFD; cat <&$VPNFD >/dev/null'`
+    const args = ['--passwd-on-stdin', '--user', 'alice', '--script-tun', '--script', script, ...pinned()]
+    const result = await run('openconnect', [...args, `https://127.0.0.1:${gateway.port}`], 'correct horse\n')
+    expect(result.stderr + result.stdout).toContain('CSTP connected. DPD 31, Keepalive 19')
+    expect(result.stderr + result.stdout).toContain("Received server disconnect: 01 'enough'")
+    const environment = result.stdout.split('\n')
+    for (const line of [
+      'INTERNAL_IP4_ADDRESS=192.168.77.7',
+      'INTERNAL_IP4_NETMASK=255.255.255.0',
+      'INTERNAL_IP4_MTU=1340',
+      'INTERNAL_IP4_DNS=10.2.0.2 fd02::2',
+      'INTERNAL_IP4_NBNS=10.2.0.9',
+      'INTERNAL_IP6_ADDRESS=fd77:77::7',
+      'INTERNAL_IP6_NETMASK=fd77:77::7/64',
+      'CISCO_DEF_DOMAIN=corp.example example.org',
+      'CISCO_SPLIT_DNS=intra.example',
+      'CISCO_SPLIT_INC=600',
+      'CISCO_SPLIT_EXC=1',
+      'CISCO_SPLIT_EXC_0_MASKLEN=25',
+      // IPv6 stays outside: without a route of its own all of it would go through the tunnel.
+      'CISCO_IPV6_SPLIT_INC=1',
+      'CISCO_IPV6_SPLIT_INC_0_ADDR=fd77:77::7',
+      'CISCO_PROXY_PAC=http://proxy.example/p.pac',
+      'CISCO_BANNER=Grüße: 100%',
+      'IDLE_TIMEOUT=1200',
+      'X-CSTP-Custom=yes',
+    ]) {
+      expect(environment).toContain(line)
+    }
+    const routes = new Set(environment.flatMap(line => /^CISCO_SPLIT_INC_\d+_ADDR=(.*)$/.exec(line)?.[1] ?? []))
+    expect(routes).toEqual(new Set(parameters.routes.include.map(({ address }) => address.toString())))
   })
 })
