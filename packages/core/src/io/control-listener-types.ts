@@ -80,8 +80,8 @@ export interface TunnelAttempt {
   /** OpenSSL's name of the cipher suite. */
   readonly cipher: string
   /**
-   * Writes `HTTP/1.1 200 CONNECTED` with the headers of `parameters` and hands the connection over. Returns `undefined`
-   * when the client has gone meanwhile.
+   * Writes `HTTP/1.1 200 CONNECTED` with the headers of `parameters` and hands the connection over. An offer of a datagram
+   * channel goes out only to a client that lists `PSK-NEGOTIATE`. Returns `undefined` when the client has gone meanwhile.
    * @throws TypeError when the attempt is answered already, or an extra header can't stand in a header line
    */
   accept(parameters: TunnelParameters, extraHeaders?: HeaderLines): EstablishedStream | undefined

@@ -99,7 +99,10 @@ export class ControlListener extends EventEmitter<ControlListenerEvents> {
     })
   }
 
-  /** Takes a new certificate for connections from now on; those that stand keep theirs. */
+  /**
+   * Takes a new certificate, and new client authorities, for connections from now on; those that stand keep theirs.
+   * Whether clients are asked for a certificate at all stays as it was in the beginning.
+   */
   setSecureContext(
     tls: SecureContextOptions,
     clientCa: string | readonly string[] | undefined = this.options.clientCa,
@@ -225,6 +228,7 @@ export class ControlListener extends EventEmitter<ControlListenerEvents> {
     socket.pause()
     if (request.url !== TUNNEL_PATH || ++connection.requests > MAX_REQUESTS_PER_CONNECTION) {
       socket.end('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n')
+      socket.resume()
       return
     }
     connection.busy = true
@@ -251,7 +255,6 @@ export class ControlListener extends EventEmitter<ControlListenerEvents> {
     }
     const status = error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request'
     socket.end(`HTTP/1.1 ${status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`)
-    socket.destroy()
   }
 
   private drain(): void {

@@ -2,7 +2,7 @@ import type { TLSSocket } from 'node:tls'
 import { type HeaderLines, isHeaderText } from '../protocol/http-message.ts'
 import type { TunnelParameters } from '../protocol/tunnel-parameters.ts'
 import { writeTunnelReply } from '../protocol/tunnel-reply.ts'
-import { readTunnelRequest, type TunnelRequest, tunnelCookie } from '../protocol/tunnel-request.ts'
+import { readTunnelRequest, type TunnelRequest, tunnelCookie, wantsPsk } from '../protocol/tunnel-request.ts'
 import type { ControlConnection } from './connection-limits.ts'
 import type { EstablishedStream, TunnelAttempt } from './control-listener-types.ts'
 import { verifiedPeerCertificate } from './peer-certificate.ts'
@@ -49,7 +49,10 @@ export function tunnelAttempt(
       }
       answer(true)
       if (socket.destroyed || !socket.writable) return undefined
-      const lines = [...writeTunnelReply(parameters, request), ...extraHeaders]
+      // A client that can't make the key would find an offer that it doesn't understand.
+      const { datagram, ...withoutDatagram } = parameters
+      const granted = datagram && wantsPsk(request) ? parameters : withoutDatagram
+      const lines = [...writeTunnelReply(granted, request), ...extraHeaders]
       socket.setTimeout(0)
       socket.setNoDelay(true)
       socket.write(`HTTP/1.1 200 CONNECTED\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`)
