@@ -70,7 +70,7 @@ export class GatewaySession extends Session {
 
   protected datagramLiveness(): LivenessOptions {
     const timers = this.parameters.datagram ?? this.parameters.stream
-    return livenessOptions(timers, this.quickFailover ? gatewayQuickWatch : undefined)
+    return { ...livenessOptions(timers, this.quickFailover ? gatewayQuickWatch : undefined), passive: true }
   }
 
   protected afterStreamAttached(_renewed: boolean, now: Milliseconds): void {

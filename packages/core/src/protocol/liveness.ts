@@ -41,6 +41,12 @@ export interface LivenessOptions {
   /** A keepalive goes out when nothing was sent for so long; 0 turns it off. */
   readonly keepaliveMs: number
   readonly quick?: QuickWatchOptions
+  /**
+   * Leaves probing to the peer, but for volleys: a channel whose volley stayed unanswered is probed again only when
+   * something comes in. For a gateway: each of its probes would tell a stock client, whose own datagrams are lost, that all
+   * is well. @defaultValue false
+   */
+  readonly passive?: boolean
 }
 
 export type LivenessOutput =
@@ -76,6 +82,8 @@ export class Liveness implements Machine<LivenessOutput> {
   /** Since when a sign of life is awaited. */
   private awaitedSince: Milliseconds = 0
   private silentSince: Milliseconds = 0
+  /** In a silence in which only the peer may speak first (`passive`). */
+  private waitsForPeer = false
   private lastHint: Milliseconds = Number.NEGATIVE_INFINITY
   private readonly recovery: Backoff
 
@@ -84,7 +92,7 @@ export class Liveness implements Machine<LivenessOutput> {
     this.roundTrip = roundTrip
     this.lastReceived = now
     this.lastSent = now
-    this.slowProbeAt = options.dpdMs > 0 ? now + options.dpdMs : undefined
+    this.slowProbeAt = this.nextSlowProbe(now)
     this.recovery = new Backoff(options.quick?.recoveryFirstMs ?? 1000, options.quick?.recoveryMostMs ?? 60_000)
   }
 
@@ -106,9 +114,13 @@ export class Liveness implements Machine<LivenessOutput> {
   noteReceived(data: boolean, now: Milliseconds): void {
     this.lastReceived = now
     this.deadReported = false
-    const { quick, dpdMs } = this.options
-    if (dpdMs > 0) this.slowProbeAt = now + dpdMs
-    if (quick === undefined || this.mode === 'silent') return
+    const { quick, passive } = this.options
+    this.slowProbeAt = this.nextSlowProbe(now)
+    if (quick === undefined) return
+    if (this.mode === 'silent') {
+      if (this.waitsForPeer && now >= this.quickAt) this.advanceQuick(now)
+      return
+    }
     if (this.mode === 'volley') this.outputs.push({ type: 'cleared' })
     this.mode = 'quiet'
     if (data && quick.receivedSilenceMs > 0) this.arm(now, quick.receivedSilenceMs)
@@ -148,6 +160,7 @@ export class Liveness implements Machine<LivenessOutput> {
   /** The channel is trusted again. */
   restore(): void {
     this.mode = 'quiet'
+    this.waitsForPeer = false
     this.recovery.reset()
   }
 
@@ -156,7 +169,7 @@ export class Liveness implements Machine<LivenessOutput> {
     return earliest(
       this.slowProbeAt,
       this.deadAt,
-      this.mode === 'quiet' ? undefined : this.quickAt,
+      this.mode === 'quiet' || this.waitsForPeer ? undefined : this.quickAt,
       keepaliveMs > 0 ? this.lastSent + keepaliveMs : undefined,
     )
   }
@@ -168,13 +181,13 @@ export class Liveness implements Machine<LivenessOutput> {
       this.deadReported = true
       this.slowProbeAt = undefined
       this.outputs.push({ type: 'dead' })
-      if (this.mode !== 'silent') this.enterSilence(now)
+      if (this.mode !== 'silent') this.enterSilence(now, this.options.passive)
     }
     if (this.slowProbeAt !== undefined && now >= this.slowProbeAt) {
       this.slowProbeAt = now + dpdMs / 2
       this.probe(now)
     }
-    if (this.mode !== 'quiet' && now >= this.quickAt) this.advanceQuick(now)
+    if (this.mode !== 'quiet' && !this.waitsForPeer && now >= this.quickAt) this.advanceQuick(now)
     if (keepaliveMs > 0 && now >= this.lastSent + keepaliveMs) {
       this.lastSent = now
       this.outputs.push({ type: 'keepalive' })
@@ -183,6 +196,11 @@ export class Liveness implements Machine<LivenessOutput> {
 
   poll(): LivenessOutput | undefined {
     return this.outputs.take()
+  }
+
+  private nextSlowProbe(now: Milliseconds): Milliseconds | undefined {
+    const { dpdMs, passive } = this.options
+    return dpdMs > 0 && passive !== true ? now + dpdMs : undefined
   }
 
   private get deadAt(): Milliseconds | undefined {
@@ -201,7 +219,7 @@ export class Liveness implements Machine<LivenessOutput> {
       this.probe(now)
     } else if (quick !== undefined && this.volleySent < quick.volleyProbes) this.volleyProbe(quick, now)
     else {
-      this.enterSilence(now)
+      this.enterSilence(now, this.options.passive)
       this.outputs.push({ type: 'silent' })
     }
   }
@@ -224,8 +242,9 @@ export class Liveness implements Machine<LivenessOutput> {
     }
   }
 
-  private enterSilence(now: Milliseconds): void {
+  private enterSilence(now: Milliseconds, waitsForPeer = false): void {
     this.mode = 'silent'
+    this.waitsForPeer = waitsForPeer
     this.silentSince = now
     this.recovery.reset()
     this.quickAt = now + this.recovery.next()

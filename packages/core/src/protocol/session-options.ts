@@ -38,15 +38,10 @@ export interface ClientSessionOptions {
 }
 
 /**
- * The gateway looks only after what it sent (the client looks after what it gets), goes on probing a dark channel with
- * ever longer pauses, and never abandons it: that is the client's to do.
+ * The gateway looks only after what it sent (the client looks after what it gets), and never abandons a dark channel:
+ * that is the client's to do.
  */
-export const gatewayQuickWatch: QuickWatchOptions = {
-  ...defaultQuickWatch,
-  receivedSilenceMs: 0,
-  recoveryMostMs: 60_000,
-  abandonMs: 0,
-}
+export const gatewayQuickWatch: QuickWatchOptions = { ...defaultQuickWatch, receivedSilenceMs: 0, abandonMs: 0 }
 
 /**
  * The client's watch of its stream while data goes by it: TCP repairs losses itself, in seconds, so only a stream that

@@ -53,6 +53,16 @@ describe('dead-peer detection with an interval of 10 s', () => {
     expect(runTo(liveness, 200_000).filter(line => line.endsWith('dead'))).toEqual(['102000 dead'])
   })
 
+  test('passive: only listens, and probes a dead channel once something came in', () => {
+    const liveness = watch({ dpdMs: 10_000, passive: true, quick: { ...defaultQuickWatch, abandonMs: 0 } })
+    expect(runTo(liveness, 300_000)).toEqual(['20000 dead'])
+    liveness.noteReceived(false, 300_000)
+    expect(outputs(liveness)).toEqual(['probe'])
+    // What comes right behind is answered by that probe.
+    liveness.noteReceived(false, 300_010)
+    expect(outputs(liveness)).toEqual([])
+  })
+
   test('is off with 0', () => {
     expect(watch({}).deadline).toBeUndefined()
   })
