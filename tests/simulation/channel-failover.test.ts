@@ -1,32 +1,9 @@
 import { randomBelow, seededRandom } from '@twinbore/core/runtime'
-import { describe, expect, test } from 'vitest'
+import { describe } from 'vitest'
+import { check, checkGap, longScenario, scenario } from './scenario.ts'
 import { type Flow, TwoChannelWorld, type WorldOptions } from './two-channel-world.ts'
 
-// Failover between the two channels, client and gateway sessions on emulated links, in virtual time. Each phenomenon is
-// tried with many seeds (SIM_SEEDS, 100 unless set; those that take long with a fifth of them); SIM_SEED runs one.
-
-const seeds = process.env.SIM_SEED
-  ? [Number(process.env.SIM_SEED)]
-  : Array.from({ length: Number(process.env.SIM_SEEDS ?? 100) }, (_, i) => i + 1)
-
-function longScenario(title: string, run: (seed: number) => TwoChannelWorld): void {
-  scenario(title, run, Math.ceil(seeds.length / 5))
-}
-
-function scenario(title: string, run: (seed: number) => TwoChannelWorld, count = seeds.length): void {
-  test(title, { timeout: 60_000 + count * 2000 }, () => {
-    for (const seed of seeds.slice(0, count)) {
-      let world: TwoChannelWorld | undefined
-      try {
-        world = run(seed)
-      } catch (error) {
-        const command = `SIM_SEED=${seed} npx vitest run --project simulation -t '${title}'`
-        throw new Error(`seed ${seed}; replay it with\n  ${command}`, { cause: error })
-      }
-      expect(world.client.closed).toBe(false)
-    }
-  })
-}
+// Failover between the two channels, client and gateway sessions on emulated links, in virtual time.
 
 /** A world that is up, with data on the datagram channel, and packets each 5 to 20 ms both ways. */
 function busyWorld(seed: number, options: Partial<WorldOptions> = {}): BusyWorld {
@@ -44,19 +21,6 @@ interface BusyWorld {
   readonly world: TwoChannelWorld
   readonly up: Flow
   readonly down: Flow
-}
-
-function check(world: TwoChannelWorld, condition: boolean, what: string): void {
-  if (!condition) throw new Error(`${what}: no, at ${world.now} ms\n${world.story()}`)
-}
-
-function checkGap(world: TwoChannelWorld, flow: Flow, since: number, mostMs: number): void {
-  const { longestGapMs, gapAt } = flow.report(since, world.now)
-  check(
-    world,
-    longestGapMs < mostMs,
-    `the ${flow.from} is heard at least each ${mostMs} ms (${longestGapMs} at ${gapAt})`,
-  )
 }
 
 describe('the datagram channel goes dark', () => {

@@ -9,6 +9,7 @@ import {
   type GatewaySessionOptions,
   type SessionOutput,
   type TunnelParameters,
+  type TunnelSession,
 } from '@twinbore/core'
 import { IpAddress } from '@twinbore/core/address'
 import { earliest, type Milliseconds, type Random, seededRandom } from '@twinbore/core/runtime'
@@ -23,7 +24,14 @@ export interface WorldOptions {
   readonly parameters?: Partial<TunnelParameters>
   readonly client?: ClientSessionOptions
   readonly gateway?: GatewaySessionOptions
+  /** Another program in the client's place. */
+  readonly stockClient?: (parameters: TunnelParameters) => ClientPeer
+  /** Another program in the gateway's place. */
+  readonly stockGateway?: (parameters: TunnelParameters) => TunnelSession<SessionOutput>
 }
+
+/** What the world asks of a client. */
+export type ClientPeer = TunnelSession<ClientSessionOutput> & Pick<ClientSession, 'reconnectFailed' | 'datagramFailed'>
 
 type Side = 'client' | 'gateway'
 
@@ -51,8 +59,8 @@ export class TwoChannelWorld {
   now: Milliseconds = 0
   readonly link: NetworkEmulator
   readonly stream: SimulatedStream
-  readonly client: ClientSession
-  readonly gateway: GatewaySession
+  readonly client: ClientPeer
+  readonly gateway: TunnelSession<SessionOutput>
   readonly events: WorldEvent[] = []
   readonly parameters: TunnelParameters
   private readonly random: Random
@@ -66,8 +74,9 @@ export class TwoChannelWorld {
     this.link = new NetworkEmulator({ seed: options.seed, conditions: { latencyMs: 20, ...options.link } })
     this.stream = new SimulatedStream(this, options.streamLatencyMs ?? 20)
     this.parameters = { ...defaultParameters, ...options.parameters }
-    this.client = new ClientSession(this.parameters, options.client ?? {}, 0)
-    this.gateway = new GatewaySession(this.parameters, options.gateway ?? {}, 0)
+    this.client = options.stockClient?.(this.parameters) ?? new ClientSession(this.parameters, options.client ?? {}, 0)
+    this.gateway =
+      options.stockGateway?.(this.parameters) ?? new GatewaySession(this.parameters, options.gateway ?? {}, 0)
     const hand = (side: Side): DatagramHand => ({
       opened: () => this.feed(side, session => session.datagramOpened(MAX_PAYLOAD, this.now)),
       failed: () => this.client.datagramFailed('handshake-timeout', this.now),
@@ -177,7 +186,7 @@ export class TwoChannelWorld {
     this.drain()
   }
 
-  private feed(side: Side, input: (session: ClientSession | GatewaySession) => void): void {
+  private feed(side: Side, input: (session: TunnelSession<ClientSessionOutput>) => void): void {
     input(side === 'client' ? this.client : this.gateway)
     this.drain()
   }
