@@ -74,6 +74,18 @@ export class Mappings {
     return false
   }
 
+  /** Whether a packet comes from a gateway address. */
+  isGateway(facts: PacketFacts): boolean {
+    const own = facts.version === 4 ? this.config.gateway4 : this.config.gateway6
+    return (
+      own !== undefined &&
+      own[0] === facts.sourceA &&
+      own[1] === facts.sourceB &&
+      own[2] === facts.sourceC &&
+      own[3] === facts.sourceD
+    )
+  }
+
   /** Whether an address may hold mappings: it names one host, is of the `insidePrefixes` and not one of ours. */
   mayBeInside(a: number, b: number, c: number, d: number): boolean {
     if (!namesOneHost(a, b, c, d) || this.outside.find(a, b, c, d) !== -1) return false

@@ -46,8 +46,11 @@ export class InboundTranslation {
     if (!namesOneHost(sourceA, sourceB, sourceC, sourceD) || isLinkLocal(sourceA, sourceB, sourceC, sourceD)) {
       return DropReason.spoofedSource
     }
-    if (mappings.isKnownInside(sourceA, sourceB, sourceC, sourceD)) return DropReason.spoofedSource
-    if (mappings.outside.find(sourceA, sourceB, sourceC, sourceD) !== -1) return DropReason.spoofedSource
+    const isOurs = mappings.outside.find(sourceA, sourceB, sourceC, sourceD) !== -1
+    if (isOurs || mappings.isKnownInside(sourceA, sourceB, sourceC, sourceD)) {
+      // The host's own kernel reports errors about what it should forward, from whichever address it has.
+      if (facts.icmp !== IcmpKind.error || !(isOurs || mappings.isGateway(facts))) return DropReason.spoofedSource
+    }
     if (hasRefusedOptions(view, offset, facts.at - offset)) return DropReason.refusedOptions
     const result = this.translateDestination(view, offset)
     if (result === 0) engine.counts.inbound++

@@ -208,6 +208,16 @@ describe('errors from outside (RFC 5508 §4.2, RFC 4787 REQ-12, RFC 5382 REQ-9)'
     expect(typeof harness.in(forged(1000))).toBe('object')
   })
 
+  test('errors of the gateway itself pass, other inside sources do not', () => {
+    const harness = new Harness({ insidePrefixes: ['10.8.0.0/16'], gatewayAddresses: ['10.8.0.1'] })
+    const about = harness.sent(udp())
+    for (const source of ['10.8.0.1', outside]) {
+      expect(sourceOf(harness.received(error4({ source, type: 3, code: 4, parameter: 1400, about })))).toBe(source)
+    }
+    expect(harness.in(error4({ source: '10.8.0.9', about }))).toBe('spoofedSource')
+    expect(harness.in(udpAnswer(about, { source: '10.8.0.1' }))).toBe('spoofedSource')
+  })
+
   test('a storm of errors ends and refreshes nothing (RFC 5508 REQ-6)', () => {
     const harness = new Harness({ inboundRefresh: true })
     const sent = harness.sent(udp())
