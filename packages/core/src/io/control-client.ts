@@ -115,13 +115,13 @@ async function answerForm(
   const begun = filler.begun
   const { values, missing, repeated } = filler.fill(form)
   if (missing.length === 0) return values
+  const said = headerText(form.error ?? form.message ?? '')
   if (credentials.answerForm) {
     const answers = await credentials.answerForm(form, values)
-    if (!answers) throw new CoreError('ERR_ABORTED', 'the caller gave up')
-    return { ...values, ...answers }
+    if (answers) return { ...values, ...answers }
   }
-  const said = headerText(form.error ?? form.message ?? '')
   if (repeated || begun) throw new CoreError('ERR_LOGIN_REJECTED', `the gateway refused the login: ${said}`)
+  if (credentials.answerForm) throw new CoreError('ERR_ABORTED', 'the caller gave up')
   const names = missing.map(field => `'${field.name}'`).join(', ')
   throw new CoreError('ERR_LOGIN_UNANSWERED', `the gateway asks for ${names}: ${said}`)
 }

@@ -101,7 +101,14 @@ async function answerForm(
   for (const { type, name, label, options } of form.fields) {
     if (type === 'hidden' || name in filled) continue
     const choices = options ? ` (${options.map(({ value }) => value).join(', ')})` : ''
-    answers[name] = await secrets.ask(`${label || name}${choices} `, { echo: type !== 'password' })
+    const answer = secrets.ask(`${label || name}${choices} `, { echo: type !== 'password' })
+    if (secrets.isTerminal) answers[name] = await answer
+    else {
+      // Standard input has no more to say: what the gateway said to what it got is the answer.
+      const line = await answer.catch(() => undefined)
+      if (line === undefined) return undefined
+      answers[name] = line
+    }
   }
   return answers
 }
