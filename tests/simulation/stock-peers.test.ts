@@ -65,6 +65,32 @@ describe('our gateway and a stock client', () => {
     return world
   })
 
+  longScenario('stock client: only what it sends is lost: it notices after twice its DPD interval', seed => {
+    const { world, up, down } = withStockClient(seed)
+    const darkAt = world.now
+    world.link.blackhole('outbound')
+    world.advance(15_000)
+    checkGap(world, down, darkAt, 500)
+    checkGap(world, up, darkAt, 11_000)
+    world.link.restore()
+    world.advance(80_000)
+    check(world, world.gateway.activeChannel === 'datagram', 'the gateway is back on the datagram channel')
+    return world
+  })
+
+  longScenario('stock client: only what it gets is lost: it notices after twice its DPD interval', seed => {
+    const { world, up, down } = withStockClient(seed)
+    const darkAt = world.now
+    world.link.blackhole('inbound')
+    world.advance(15_000)
+    checkGap(world, down, darkAt, 11_000)
+    checkGap(world, up, darkAt, 500)
+    world.link.restore()
+    world.advance(80_000)
+    check(world, world.gateway.activeChannel === 'datagram', 'the gateway is back on the datagram channel')
+    return world
+  })
+
   scenario('stock client: it is cut and reconnects: the session goes on', seed => {
     const { world, up, down } = withStockClient(seed)
     const cutAt = world.now
