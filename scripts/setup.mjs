@@ -80,7 +80,7 @@ function isInstalled(lock) {
   if (!existsSync(hidden)) return false
   const present = JSON.parse(readFileSync(hidden, 'utf8')).packages
   return Object.entries(lock.packages).every(([path, entry]) => {
-    if (!path.startsWith('node_modules/')) return true
+    if (!path.includes('node_modules/')) return true
     if (entry.link) return existsSync(join(root, path))
     return present[path] ? present[path].version === entry.version : entry.optional === true || entry.peer === true
   })
