@@ -14,7 +14,8 @@ export class Capture {
 
   /** Starts to write what passes `device` of `host` to `file`, whole packets, and waits until it does. */
   static async start(network: LabNetwork, host: HostName, device: string, file: string): Promise<Capture> {
-    const args = ['-i', device, '-s', '0', '-U', '--immediate-mode', '-Z', 'root', '-w', file]
+    // A large buffer (KiB), so that a burst is not lost while the machine is busy with other things.
+    const args = ['-i', device, '-s', '0', '-B', '65536', '-U', '--immediate-mode', '-Z', 'root', '-w', file]
     const program = network.start(host, 'tcpdump', args)
     await program.waitFor(/listening on/)
     return new Capture(program, file)

@@ -194,8 +194,9 @@ async function openTunnel(cookie) {
   }
   // What the gateway sends is not looked at.
   socket.resume()
-  const lease = /^X-CSTP-Address: *([\d.]+)/im.exec(answer)?.[1] ?? '0.0.0.0'
-  return { socket, lease: lease.split('.').map(Number) }
+  const header = name => new RegExp(`^${name}: *(\\S+)`, 'im').exec(answer)?.[1]
+  const lease = header('X-CSTP-Address') ?? '0.0.0.0'
+  return { socket, lease: lease.split('.').map(Number), appId: header('X-DTLS-App-ID') ?? '' }
 }
 
 function frame(type, payload) {
@@ -292,39 +293,67 @@ function innerPacket(lease) {
 
 // ---- DTLS
 
-function clientHello() {
-  const random32 = Buffer.from(Array.from({ length: 32 }, () => random(256)))
-  const appId = Buffer.from(Array.from({ length: 32 }, () => random(256)))
+function clientHello({ clientRandom, sessionId }, cookie) {
   const body = Buffer.concat([
     Buffer.from([0xfe, 0xfd]),
-    random32,
-    Buffer.from([32]),
-    appId,
-    Buffer.from([0]),
-    Buffer.from([0, 6, 0, 0xa9, 0xcc, 0xab, 0, 0xa8, 1, 0, 0, 12, 0xff, 1, 0, 1, 0, 0, 28, 0, 2, 0x40, 0]),
+    clientRandom,
+    Buffer.from([sessionId.length]),
+    sessionId,
+    Buffer.from([cookie.length]),
+    cookie,
+    Buffer.from([0, 6, 0, 0xa9, 0xcc, 0xab, 0, 0xa8, 1, 0, 0, 11, 0xff, 1, 0, 1, 0, 0, 28, 0, 2, 0x40, 0]),
   ])
-  const handshake = Buffer.concat([Buffer.from([1, 0, 0, body.length, 0, 0, 0, 0, 0, 0, 0, body.length]), body])
-  return Buffer.concat([Buffer.from([22, 0xfe, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, handshake.length]), handshake])
+  const length = [0, body.length >> 8, body.length & 255]
+  const handshake = Buffer.concat([Buffer.from([1, ...length, 0, 0, 0, 0, 0, ...length]), body])
+  return Buffer.concat([
+    Buffer.from([22, 0xfe, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, handshake.length >> 8, handshake.length & 255]),
+    handshake,
+  ])
 }
 
+const bytes32 = () => Buffer.from(Array.from({ length: 32 }, () => random(256)))
+
+// Each socket says hello in a way of its own, most of them with the App-ID of a session that exists, and uses the cookie
+// that the gateway answers with; so mutations reach what lies behind the gate as well.
 async function dtls() {
-  const sockets = Array.from({ length: 16 }, () => createSocket('udp4'))
-  const results = { sent: 0, answers: 0 }
-  for (const socket of sockets) socket.on('message', () => (results.answers += 1))
+  const tunnel = await openTunnel(await logIn())
+  const known = Buffer.from(tunnel.appId, 'hex')
+  const results = { sent: 0, answers: {} }
+  const peers = Array.from({ length: 16 }, (_, n) => {
+    const peer = {
+      socket: createSocket('udp4'),
+      hello: { clientRandom: bytes32(), sessionId: n % 4 > 0 ? known : bytes32() },
+      cookie: Buffer.alloc(0),
+    }
+    peer.socket.on('message', bytes => {
+      const name = bytes[0] === 22 ? `handshake ${bytes[13]}` : `record ${bytes[0]}`
+      results.answers[name] = (results.answers[name] ?? 0) + 1
+      // HelloVerifyRequest: version, then the cookie behind its length.
+      if (bytes[0] === 22 && bytes[13] === 3) peer.cookie = bytes.subarray(28, 28 + bytes[27])
+    })
+    return peer
+  })
   const other = [
     Buffer.from([23, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 9, 0, 32, ...Buffer.alloc(32)]),
     Buffer.from([21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 2, 40]),
     Buffer.from([20, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 1]),
+    // ClientKeyExchange with an identity, as it would follow the server's hello.
+    Buffer.from([
+      22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 2, 0, 17, 16, 0, 0, 5, 0, 2, 0, 0, 0, 0, 0, 5, 0, 3, 0x70, 0x73, 0x6b,
+    ]),
   ]
   while (results.sent < runs) {
     const burst = Array.from({ length: 32 }, () => {
-      const bytes = random(3) > 0 ? clientHello() : pick(other)
-      return new Promise(done => pick(sockets).send(random(5) === 0 ? bytes : mutate(bytes), port, address, done))
+      const peer = pick(peers)
+      const bytes = random(3) > 0 ? clientHello(peer.hello, peer.cookie) : pick(other)
+      if (random(200) === 0) Object.assign(peer, { cookie: Buffer.alloc(0) })
+      return new Promise(done => peer.socket.send(random(5) === 0 ? bytes : mutate(bytes), port, address, done))
     })
     await Promise.all(burst)
     results.sent += burst.length
   }
-  for (const socket of sockets) socket.close()
+  for (const { socket } of peers) socket.close()
+  tunnel.socket.destroy()
   return results
 }
 
