@@ -24,7 +24,7 @@ import { Workspace } from '../lab/workspace.ts'
 const peer = fileURLToPath(new URL('../lab/hostile-peer.mjs', import.meta.url))
 const runs = Number(process.env.HOSTILE_RUNS ?? 100_000)
 const seed = Number(process.env.HOSTILE_SEED ?? Date.now() % 2 ** 31)
-const shares = { http: 0.1, cstp: 0.2, dtls: 0.4, inner: 0.3 }
+const shares = { http: 0.05, cstp: 0.25, dtls: 0.4, inner: 0.3 }
 const mayGrowBytes = 64 * 1024 * 1024
 
 needs(

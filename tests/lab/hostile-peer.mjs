@@ -187,7 +187,7 @@ async function logIn() {
 async function openTunnel(cookie) {
   const socket = await open()
   socket.on('error', () => {})
-  const answer = await exchange(socket, tunnelRequest(cookie))
+  const answer = await exchange(socket, tunnelRequest(cookie)).catch(error => error.message)
   if (!/^HTTP\/1\.1 200/.test(answer)) {
     socket.destroy()
     return undefined
@@ -209,6 +209,7 @@ function frame(type, payload) {
 async function throughTunnels(makeBytes) {
   const results = { sessions: 0, tunnels: 0, sent: 0 }
   let cookie
+  let refusals = 0
   while (results.sent < runs) {
     if (!cookie) {
       cookie = await logIn()
@@ -216,9 +217,13 @@ async function throughTunnels(makeBytes) {
     }
     const tunnel = await openTunnel(cookie)
     if (!tunnel) {
+      // The session may have ended with the last tunnel; a new one must get its tunnel.
+      refusals += 1
+      if (refusals === 3) throw new Error('three sessions in a row got no tunnel')
       cookie = undefined
       continue
     }
+    refusals = 0
     results.tunnels += 1
     const { socket, lease } = tunnel
     let closed = false
@@ -351,6 +356,8 @@ async function dtls() {
     })
     await Promise.all(burst)
     results.sent += burst.length
+    // Lets answers be read, whose cookies go into what follows.
+    await new Promise(done => setTimeout(done, 1))
   }
   for (const { socket } of peers) socket.close()
   tunnel.socket.destroy()
