@@ -16,7 +16,7 @@ test('the README has snippets', () => {
 })
 
 test.each(snippets.map((snippet, i) => ({ snippet, i })))('snippet $i prints what it says', async ({ snippet, i }) => {
-  const expected = [...snippet.matchAll(/^\s*console\.log\(.*\) \/\/ (.*)$/gm)].map(match => match[1])
+  const expected = [...snippet.matchAll(/console\.log\(.*\) \/\/ (.*)$/gm)].map(match => match[1])
   const file = join(folder, `snippet-${i}.ts`)
   writeFileSync(file, snippet)
   const log = vi.spyOn(console, 'log').mockImplementation(() => {})
