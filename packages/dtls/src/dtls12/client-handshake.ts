@@ -35,7 +35,7 @@ import type { RecordProtection } from '../record/record-protection.ts'
 import { deriveProtection, deriveSecrets, pskPreMasterSecret, type Secrets, verifyData } from './key-schedule.ts'
 
 /** How many cookies are taken in one handshake. A forger could send more. */
-const MAX_COOKIES = 4
+const MAX_COOKIES = 8
 
 type State =
   /** A hello is out. HelloVerifyRequest: it goes out again; ServerHello: on. */
