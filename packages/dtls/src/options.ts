@@ -68,11 +68,11 @@ export interface DtlsServerOptions extends DtlsOptions {
   readonly cookies?: CookiePolicy
   /** How long a cookie is good, at least; at most twice as long. @defaultValue 30_000 */
   readonly cookieLifetimeMs?: Milliseconds
-  /** Handshakes under way at once; one costs up to 20 kB. More hellos are dropped and counted. @defaultValue 1024 */
+  /** Handshakes under way at once; one costs up to 30 kB. More hellos are dropped and counted. @defaultValue 1024 */
   readonly maxHalfOpen?: number
   /** The same for one host. @defaultValue 64 */
   readonly maxHalfOpenPerHost?: number
-  /** Established associations at once; one costs about 2 kB. Hellos beyond it are dropped and counted. @defaultValue 10_000 */
+  /** Established associations at once; one costs about 10 kB. Hellos beyond it are dropped and counted. @defaultValue 10_000 */
   readonly maxAssociations?: number
   /**
    * Trial decryptions a second for records from unknown endpoints, by which peers are followed when their address changes.

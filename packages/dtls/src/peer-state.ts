@@ -204,6 +204,7 @@ export class PeerState implements HandshakeCarrier {
   complete(negotiated: Negotiated, secrets: Secrets, readLimit: number): void {
     this.readLimit = readLimit
     this.state = 'established'
+    this.handshake = undefined
     this.negotiated = negotiated
     this.secrets = secrets
     this.suspicion = undefined

@@ -72,6 +72,10 @@ export class ClientHandshake implements Handshake {
     this.random = config.random.fill(new Uint8Array(RANDOM_BYTES))
   }
 
+  get anchor(): number | undefined {
+    return this.state === 'server-hello' ? HandshakeType.serverHello : undefined
+  }
+
   get awaitsFinished(): boolean {
     return this.state === 'finished'
   }

@@ -45,6 +45,7 @@ type State =
   | 'done'
 
 export class ServerHandshake implements Handshake {
+  readonly anchor = undefined
   private readonly config: PeerServerConfig
   private readonly carrier: HandshakeCarrier
   private readonly transcript = new Transcript()

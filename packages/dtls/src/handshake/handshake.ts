@@ -40,6 +40,11 @@ export interface Handshake {
   handleHelloVerifyRequest(message: HandshakeMessage, now: Milliseconds): boolean
   /** Takes a ChangeCipherSpec, which has no number and may come too early or too often. */
   handleChangeCipherSpec(): boolean
+  /**
+   * The type of the message that settles how the peer counts, while that is open: a server's ServerHello goes on from the
+   * hello it answers or from its own first message, depending on what it remembers.
+   */
+  readonly anchor: number | undefined
   /** Whether the peer's keys were put to use but its Finished has not come. */
   readonly awaitsFinished: boolean
   /** Whether keys were made. */

@@ -4,6 +4,9 @@ import type { Handshake } from './handshake.ts'
 import { HandshakeType, MESSAGE_HEADER_BYTES, readFragmentHeader } from './message-header.ts'
 import { Reassembler } from './reassembler.ts'
 
+/** The highest number that a peer's counting may begin with: it has sent nothing but HelloVerifyRequests before. */
+const MAX_ANCHOR_SEQ = 16
+
 /** What came of the fragments in a record. */
 export interface IntakeResult {
   /** The counter of the last drop in it, or -1. */
@@ -52,6 +55,7 @@ export class MessageIntake {
         else drop = Counter['unexpected-message']
         continue
       }
+      if (header.type === handshake.anchor && header.messageSeq <= MAX_ANCHOR_SEQ) this.anchor(header.messageSeq)
       const fate = this.reassembler.add(header, bytes, content, epoch)
       if (fate === 'over-limit') drop = Counter['reassembly-limit']
       else if (fate === 'inconsistent') drop = Counter['unexpected-message']
@@ -63,6 +67,11 @@ export class MessageIntake {
       }
     }
     return { drop, isProgress, isRepeat }
+  }
+
+  /** Goes on from a number that settles how the peer counts. */
+  private anchor(messageSeq: number): void {
+    if (messageSeq !== this.reassembler.nextSeq) this.reassembler.restart(messageSeq)
   }
 
   /** Starts anew at a number. */

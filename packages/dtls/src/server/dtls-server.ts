@@ -272,9 +272,9 @@ export class DtlsServer implements Machine<ServerOutput> {
       endpoint,
       host,
       association: -1,
-      sessionId: admitted.hello.sessionId,
+      sessionId: admitted.hello.sessionId.slice(),
       session,
-      random: admitted.hello.random,
+      random: admitted.hello.random.slice(),
     }
     this.peers.addHalfOpen(peer)
     state.start(now)
