@@ -220,6 +220,14 @@ describe('refused fragments', () => {
     packetView(behind).setUint16(6, 500)
     writeIpv4HeaderChecksum(packetView(behind), 0)
     expect(harness.out(behind)).toBe('malformed')
+    // The same, the end coming last.
+    const other = new Harness()
+    other.sent(first!)
+    expect(typeof other.out(third!)).toBe('object')
+    const short = second!.slice()
+    packetView(short).setUint16(6, packetView(short).getUint16(6) & 0x1fff)
+    writeIpv4HeaderChecksum(packetView(short), 0)
+    expect(other.out(short)).toBe('malformed')
   })
 
   test('fragments of what may not pass are not held for ever', () => {

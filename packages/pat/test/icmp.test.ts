@@ -254,6 +254,24 @@ describe('errors from clients', () => {
     expect(contains(out, from === client ? clientBytes : sourceBytes6)).toBe(false)
   })
 
+  test('about a TCP segment that never came in are refused (RFC 5927 §4.1)', () => {
+    const harness = new Harness()
+    const sent = harness.sent(tcp({ flags: 2, sequenceNumber: 99 }))
+    const answer = { source: server, sourcePort: 80, destination: outside, destinationPort: sourcePortOf(sent) }
+    harness.received(tcp({ ...answer, flags: 0x12, sequenceNumber: 700_000, acknowledgmentNumber: 100 }))
+    const error = (sequenceNumber: number) =>
+      icmpErrorPacket({
+        source: client,
+        destination: server,
+        type: 3,
+        code: 3,
+        about: tcp({ ...answer, destination: client, destinationPort: 5000, sequenceNumber }),
+      })
+    expect(harness.out(error(500_000))).toBe('filtered')
+    expect(harness.out(error(700_002))).toBe('filtered')
+    expect(typeof harness.out(error(700_000))).toBe('object')
+  })
+
   test('come from routers behind the client, too', () => {
     const harness = new Harness()
     const received = harness.received(udpAnswer(harness.sent(udp())))

@@ -125,6 +125,23 @@ describe('mapping (RFC 4787 §4)', () => {
     expect(perAddress).toEqual([20, 20, 20])
   })
 
+  test('who leaves makes room on its outside address', () => {
+    const harness = new Harness({ outsideAddresses: ['203.0.113.1', '203.0.113.2'] })
+    const use = (host: number) => sourceOf(harness.sent(udp({ source: `10.8.0.${host}` })))
+    const first = use(2)
+    expect(use(3)).not.toBe(first)
+    for (let host = 4; host < 30; host++) {
+      harness.translator.removeInside(`10.8.0.${host - 2}`, harness.now)
+      harness.translator.removeInside(`10.8.0.${host - 1}`, harness.now)
+      const pair = [use(host), use(host - 1)]
+      expect(new Set(pair).size).toBe(2)
+    }
+    harness.translator.removeInside('10.8.0.29', harness.now)
+    const gone = use(29)
+    harness.translator.removeInside('10.8.0.29', harness.now)
+    expect(use(200)).toBe(gone)
+  })
+
   test('without an outside address of the family there is no way out', () => {
     const harness = new Harness({ outsideAddresses: [outside] })
     expect(harness.out(udp({ source: client6, destination: server6 }))).toBe('noRoute')

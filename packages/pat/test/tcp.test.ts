@@ -322,6 +322,39 @@ describe('window tracking', () => {
     }
   })
 
+  test('the window of a SYN-ACK is never scaled (RFC 7323 §2.2)', () => {
+    const scale7 = Uint8Array.of(1, 3, 3, 7)
+    const connection = new Connection()
+    connection.out({ flags: syn, seq: 100, options: scale7 })
+    connection.in({ flags: syn | ack, seq: 500, ack: 101, options: scale7 })
+    connection.out({ flags: ack, seq: 101 + 1001, ack: 501, length: 10 })
+    expect(connection.harness.translator.stats().outOfWindowSegments).toBe(1)
+  })
+
+  test('an acknowledgment far behind what was sent does not belong', () => {
+    const connection = new Connection().establish()
+    for (let sent = 0; sent < 200_000; sent += 1000) {
+      connection.out({ flags: ack, seq: 101 + sent, ack: 501, length: 1000 })
+      connection.in({ flags: ack, seq: 501, ack: 101 + sent + 1000 })
+    }
+    expect(connection.harness.translator.stats().outOfWindowSegments).toBe(0)
+    connection.in({ flags: ack, seq: 501, ack: 101 + 200_000 - 66_001 })
+    expect(connection.harness.translator.stats().outOfWindowSegments).toBe(1)
+    connection.in({ flags: ack, seq: 501, ack: 101 + 200_000 - 66_000 })
+    expect(connection.harness.translator.stats().outOfWindowSegments).toBe(1)
+  })
+
+  test('packets do not prolong the last four minutes', () => {
+    const connection = new Connection().establish()
+    connection.out({ flags: fin | ack, seq: 101, ack: 501 })
+    connection.in({ flags: fin | ack, seq: 501, ack: 102 })
+    for (let i = 0; i < 3; i++) {
+      connection.harness.advance(minute)
+      expect(typeof connection.out({ flags: ack, seq: 102, ack: 502 })).toBe('object')
+    }
+    expect(connection.lifetime()).toBeLessThanOrEqual(minute + 1000)
+  })
+
   test('broken options count as absent', () => {
     for (const options of [[3, 0], [3, 40], [3], [2, 1], [254, 255]]) {
       const connection = new Connection()
