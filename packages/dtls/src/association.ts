@@ -1,4 +1,5 @@
 import { type RecordBatch, Verdict } from './batch.ts'
+import { copyBytes } from './copy-bytes.ts'
 import { Counter, Counters, type DtlsStats } from './counters.ts'
 import { BatchSink, type DataSink } from './data-sink.ts'
 import type { AssociationOutput, Negotiated } from './events.ts'
@@ -31,7 +32,7 @@ export class DtlsAssociation implements Machine<AssociationOutput> {
     )
     this.queueSink = {
       deliver: (bytes, offset, length) => {
-        this.peer.outputs.push({ type: 'received', bytes: bytes.slice(offset, offset + length) })
+        this.peer.outputs.push({ type: 'received', bytes: copyBytes(bytes, offset, offset + length) })
         return true
       },
     }
@@ -78,7 +79,7 @@ export class DtlsAssociation implements Machine<AssociationOutput> {
 
   /**
    * Opens every `forward` slot in place: slots with application data stay `forward`, with offset and length of the plaintext;
-   * consumed ones become `divert`, others `drop`. Owners stay; further records of a datagram get slots at the end, owner 0.
+   * consumed ones become `divert`, others `drop`. Owners stay; further records of a datagram get slots at the end.
    */
   openDatagrams(batch: RecordBatch, now: Milliseconds): void {
     const count = batch.count

@@ -1,3 +1,4 @@
+import { copyBytes } from './copy-bytes.ts'
 import { type CipherSuite, type CipherSuiteName, cipherSuiteOf, cipherSuites } from './crypto/cipher-suites.ts'
 import type { CryptoProvider } from './crypto/crypto-provider.ts'
 import type { Milliseconds, Random } from './machine.ts'
@@ -173,9 +174,9 @@ export function clientConfig(options: DtlsClientOptions): ClientConfig {
   return {
     ...commonConfig(options),
     role: 'client',
-    sessionId: sessionId.slice(),
-    identity: identityBytes.slice(),
-    key: key.slice(),
+    sessionId: copyBytes(sessionId),
+    identity: copyBytes(identityBytes),
+    key: copyBytes(key),
   }
 }
 

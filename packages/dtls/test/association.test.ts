@@ -125,6 +125,44 @@ describe('between two associations without a server', () => {
   })
 })
 
+test('nothing refers to a Buffer that was handed in, whose slice would be a view', () => {
+  const key = Buffer.from(testKey)
+  const sessionId = Buffer.alloc(32, 7)
+  const client = new DtlsAssociation({ ...clientOptions, psk: { identity: Buffer.from('psk'), key }, sessionId })
+  key.fill(0)
+  sessionId.fill(0)
+  const server = new DtlsServer({ ...serverOptions, findPsk: () => testKey })
+  const received: Uint8Array[] = []
+  const pump = () => {
+    for (let isMoving = true; isMoving; ) {
+      isMoving = false
+      for (let output = client.poll(); output !== undefined; output = client.poll()) {
+        if (output.type !== 'transmit') continue
+        const buffer = Buffer.alloc(65_536)
+        buffer.set(output.bytes)
+        server.handleDatagram(0, buffer.subarray(0, output.bytes.length), 0)
+        buffer.fill(0xff)
+        isMoving = true
+      }
+      for (let output = server.poll(); output !== undefined; output = server.poll()) {
+        if (output.type === 'transmit') {
+          const buffer = Buffer.from(output.bytes)
+          client.handleDatagram(buffer, 0)
+          buffer.fill(0xff)
+          isMoving = true
+        } else if (output.type === 'received') received.push(output.bytes)
+        else if (output.type === 'established') received.push(output.sessionId, output.identity)
+      }
+    }
+  }
+  client.start(0)
+  pump()
+  client.send(Uint8Array.of(1, 2, 3), 0)
+  pump()
+  expect(received).toEqual([new Uint8Array(32).fill(7), new TextEncoder().encode('psk'), Uint8Array.of(1, 2, 3)])
+  for (const bytes of received) expect(bytes.buffer.byteLength).toBe(bytes.length)
+})
+
 describe('keys', () => {
   function established(cipherSuite: 'TLS_PSK_WITH_AES_128_GCM_SHA256' | 'TLS_PSK_WITH_CHACHA20_POLY1305_SHA256') {
     const world = new World(5, {}, { cipherSuites: [cipherSuite] })

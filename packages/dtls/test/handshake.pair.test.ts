@@ -1,7 +1,7 @@
 // Client and server on a link that loses, duplicates, delays and reorders.
 import { describe, expect, test } from 'vitest'
 import { type CookiePolicy, cipherSuites } from '../src/index.ts'
-import { splitRecords, testKey, testSession, typesOf, World } from './world.ts'
+import { splitRecords, testKey, testSession, textOf, typesOf, World } from './world.ts'
 
 const runs = Number(process.env.FUZZ_RUNS ?? 600)
 const firstSeed = Number(process.env.FUZZ_SEED ?? 1)
@@ -185,6 +185,27 @@ describe('a lost flight', () => {
       expect(client.association.stats().retransmissions + world.server.stats().retransmissions).toBe(0)
     }
   })
+})
+
+test('data of the server that overtakes its Finished is kept until that has come', () => {
+  const world = new World(33)
+  const client = world.connect()
+  const held: Uint8Array[] = []
+  world.filter = ({ to, bytes }) => {
+    if (to === 'server' || world.server.associationCount === 0) return true
+    held.unshift(bytes)
+    return false
+  }
+  world.run(100)
+  for (const word of ['one', 'two']) world.server.send(0, new TextEncoder().encode(word), world.now)
+  world.drain()
+  expect(held.length).toBe(3)
+  for (const bytes of held) world.toClient(client, bytes)
+  expect(client.outputs.map(output => (output.type === 'received' ? textOf(output.bytes) : output.type))).toEqual([
+    'established',
+    'two',
+    'one',
+  ])
 })
 
 function badWorld(seed: number): World {

@@ -12,6 +12,7 @@
 //
 // Messages before the keys are unauthenticated: one that is malformed or out of place is refused as if it had never come,
 // because anyone could have sent it. Only what a well-formed ServerHello asks for and we won't do ends the handshake at once.
+import { copyBytes } from '../copy-bytes.ts'
 import type { CipherSuite } from '../crypto/cipher-suites.ts'
 import { equalBytes } from '../crypto/constant-time.ts'
 import { DtlsError } from '../errors.ts'
@@ -109,7 +110,7 @@ export class ClientHandshake implements Handshake {
     const cookie = readHelloVerifyRequest(message.body)
     if (cookie === undefined || equalBytes(cookie, this.cookie)) return false
     this.cookies++
-    this.cookie = cookie.slice()
+    this.cookie = copyBytes(cookie)
     this.carrier.restartMessages(message.messageSeq + 1)
     this.sendHello(now)
     return true
@@ -192,7 +193,7 @@ export class ClientHandshake implements Handshake {
     const exchange = this.encode(HandshakeType.clientKeyExchange, writePskIdentity(identity))
     const preMaster = pskPreMasterSecret(key)
     const sessionHash = this.isBound ? this.transcript.hash(crypto, suite.hash) : undefined
-    const secrets = deriveSecrets(crypto, suite, preMaster, this.random, this.hello!.random.slice(), sessionHash)
+    const secrets = deriveSecrets(crypto, suite, preMaster, this.random, copyBytes(this.hello!.random), sessionHash)
     const protection = deriveProtection(secrets)
     this.secrets = secrets
     this.serverProtection = protection.server

@@ -9,6 +9,7 @@
 //
 // No ServerKeyExchange is sent, as there is no hint (RFC 4279 §2). The session id is empty: nothing can be resumed.
 // Messages before the keys are unauthenticated: one that is malformed or out of place is refused as if it had never come.
+import { copyBytes } from '../copy-bytes.ts'
 import type { CipherSuite } from '../crypto/cipher-suites.ts'
 import { equalBytes } from '../crypto/constant-time.ts'
 import { DtlsError } from '../errors.ts'
@@ -168,7 +169,7 @@ export class ServerHandshake implements Handshake {
       this.carrier.fail(error, alert)
       return true
     }
-    this.identity = identity.slice()
+    this.identity = copyBytes(identity)
     this.transcript.addReceived(message)
     const sessionHash = this.isBound ? this.transcript.hash(crypto, suite.hash) : undefined
     const secrets = deriveSecrets(crypto, suite, pskPreMasterSecret(key), hello.random, this.random, sessionHash)
@@ -207,7 +208,7 @@ export class ServerHandshake implements Handshake {
       {
         version: 'DTLSv1.2',
         cipherSuite: secrets.suite.name,
-        sessionId: this.hello!.sessionId.slice(),
+        sessionId: copyBytes(this.hello!.sessionId),
         identity: this.identity,
         overhead: this.protection!.server.overhead,
         extendedMasterSecret: this.isBound,

@@ -1,3 +1,4 @@
+import { copyBytes } from '../copy-bytes.ts'
 import { Counter } from '../counters.ts'
 import type { Milliseconds } from '../machine.ts'
 import type { Handshake } from './handshake.ts'
@@ -49,7 +50,7 @@ export class MessageIntake {
       const content = at + MESSAGE_HEADER_BYTES
       at = content + header.fragmentLength
       if (header.type === HandshakeType.helloVerifyRequest) {
-        const message = { type: header.type, messageSeq: header.messageSeq, epoch, body: bytes.slice(content, at) }
+        const message = { type: header.type, messageSeq: header.messageSeq, epoch, body: copyBytes(bytes, content, at) }
         const isWhole = header.fragmentLength === header.length
         if (isWhole && handshake.handleHelloVerifyRequest(message, now)) isProgress = true
         else drop = Counter['unexpected-message']

@@ -1,3 +1,4 @@
+import { copyBytes } from '../copy-bytes.ts'
 import type { FragmentHeader, HandshakeMessage } from './message-header.ts'
 
 /** The longest message that is put together. Handshakes with pre-shared keys stay far below it. */
@@ -113,7 +114,7 @@ export class Reassembler {
     const end = offset + content.length
     const keep = (until: number): void => {
       if (until > at) {
-        added.push({ start: at, bytes: content.slice(at - offset, until - offset) })
+        added.push({ start: at, bytes: copyBytes(content, at - offset, until - offset) })
         bytes += until - at
       }
     }

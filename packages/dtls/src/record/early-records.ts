@@ -1,3 +1,5 @@
+import { copyBytes } from '../copy-bytes.ts'
+
 const MAX_RECORDS = 8
 const MAX_BYTES = 8192
 
@@ -13,7 +15,7 @@ export class EarlyRecords {
   /** Keeps a copy of the record in `[at, end)`. Returns false when there is no room. */
   keep(bytes: Uint8Array, at: number, end: number): boolean {
     if (this.records.length === MAX_RECORDS || this.bytes + end - at > MAX_BYTES) return false
-    this.records.push(bytes.slice(at, end))
+    this.records.push(copyBytes(bytes, at, end))
     this.bytes += end - at
     return true
   }

@@ -1,4 +1,5 @@
 import { type RecordBatch, Verdict } from '../batch.ts'
+import { copyBytes } from '../copy-bytes.ts'
 import { Counter, Counters, type DtlsStats } from '../counters.ts'
 import { equalBytes } from '../crypto/constant-time.ts'
 import { BatchSink, type DataSink } from '../data-sink.ts'
@@ -44,7 +45,7 @@ export class DtlsServer implements Machine<ServerOutput> {
     this.queueSink = {
       owner: -1,
       deliver(bytes, offset, length) {
-        outputs.push({ type: 'received', association: this.owner, bytes: bytes.slice(offset, offset + length) })
+        outputs.push({ type: 'received', association: this.owner, bytes: copyBytes(bytes, offset, offset + length) })
         return true
       },
     }
@@ -272,9 +273,9 @@ export class DtlsServer implements Machine<ServerOutput> {
       endpoint,
       host,
       association: -1,
-      sessionId: admitted.hello.sessionId.slice(),
+      sessionId: copyBytes(admitted.hello.sessionId),
       session,
-      random: admitted.hello.random.slice(),
+      random: copyBytes(admitted.hello.random),
     }
     this.peers.addHalfOpen(peer)
     state.start(now)

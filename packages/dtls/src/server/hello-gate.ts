@@ -1,5 +1,6 @@
 // What a server does with a ClientHello before it keeps any state: checks its form, asks whether its session id is known at
 // all, and has the client prove its address by a cookie. RFC 6347 §4.2.1.
+import { copyBytes } from '../copy-bytes.ts'
 import { Counter, type Counters } from '../counters.ts'
 import { isZero } from '../dtls12/server-handshake.ts'
 import { CookieJar } from '../handshake/cookie.ts'
@@ -70,7 +71,7 @@ export class HelloGate {
     if (content + header.length !== end || header.messageSeq > MAX_HELLO_SEQ) return Counter['malformed-message']
     const sequence = recordSequence(bytes, at)
     if (sequence > MAX_HELLO_RECORD_SEQUENCE) return Counter['malformed-record']
-    const hello = readClientHello(bytes.slice(content, end))
+    const hello = readClientHello(copyBytes(bytes, content, end))
     if (hello === undefined) return Counter['malformed-message']
     if (isZero(hello.random)) return Counter['zero-random']
     if (!this.config.knowsSession(hello.sessionId)) return Counter['unknown-session-id']
