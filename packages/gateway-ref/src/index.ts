@@ -18,6 +18,7 @@ export type {
   ClientInterface,
   ClientInterfaceFactory,
   ConnectOptions,
+  DatagramSocketFactory,
   TunnelClientEvents,
 } from './client/client-options.ts'
 // The client

@@ -1,6 +1,6 @@
 import type { ActiveChannel, CloseReason, FailoverReason, TunnelParameters } from '@twinbore/core'
 import type { ControlClientOptions, LoginCredentials } from '@twinbore/core/io'
-import type { PacketDevice } from '@twinbore/tun'
+import type { DatagramSocket, DatagramSocketOptions, PacketDevice } from '@twinbore/tun'
 import type { Logger } from '../log/logger.ts'
 
 /** Where a tunnel's packets come from and go to. */
@@ -17,6 +17,9 @@ export type ClientInterfaceFactory = (
   gateway: string,
 ) => ClientInterface | Promise<ClientInterface>
 
+/** Opens the UDP socket of one attempt at a datagram channel, bound as asked. */
+export type DatagramSocketFactory = (options: DatagramSocketOptions) => Promise<DatagramSocket>
+
 /** What `connect` takes: whom to trust and who to be, and what to do with the packets. */
 export interface ConnectOptions extends ControlClientOptions {
   /** Answers to the gateway's login forms. */
@@ -27,6 +30,8 @@ export interface ConnectOptions extends ControlClientOptions {
   readonly interface?: ClientInterfaceFactory
   /** Whether to use the datagram channel where the gateway offers one. @defaultValue true */
   readonly datagram?: boolean
+  /** Gives the datagram channel other sockets: wrapped ones, or those of another library. @defaultValue `openDatagramSocket` of `@twinbore/tun/io` */
+  readonly openDatagramSocket?: DatagramSocketFactory
   /** How long to try to bring a lost tunnel back, in seconds. @defaultValue 300 */
   readonly reconnectSeconds?: number
   /** @defaultValue a logger that says nothing */

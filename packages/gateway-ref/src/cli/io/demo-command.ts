@@ -1,4 +1,5 @@
 import { type DemoSetup, ensureDemoSetup } from '../../demo/io/demo-setup.ts'
+import { checkHostRequirements } from '../../demo/io/host-requirements.ts'
 import type { ProgramContext } from './program-context.ts'
 
 /** What `twinbore demo` takes. */
@@ -6,13 +7,14 @@ export interface DemoCommandOptions {
   /** Whether the demonstration ends after its traffic. */
   readonly once?: boolean
   readonly directory: string
+  readonly address: string
   readonly port: number
 }
 
 /** Shows the gateway at work. Resolves when it has ended; throws what went wrong. */
 export type Demonstration = (
   setup: DemoSetup,
-  options: { readonly once: boolean; readonly port: number },
+  options: { readonly once: boolean; readonly address: string; readonly port: number },
   context: ProgramContext,
 ) => Promise<void>
 
@@ -22,8 +24,9 @@ export async function demoCommand(
   context: ProgramContext,
   demonstrate: Demonstration,
 ): Promise<void> {
+  checkHostRequirements(context.environment)
   const setup = await ensureDemoSetup(options.directory)
   if (setup.created)
-    context.stdout.write(`made a certificate authority and a user '${setup.username}' in ${options.directory}/\n`)
-  await demonstrate(setup, { once: options.once === true, port: options.port }, context)
+    context.stdout.write(`made a certificate authority and a user '${setup.username}' in ${options.directory}/\n\n`)
+  await demonstrate(setup, { once: options.once === true, address: options.address, port: options.port }, context)
 }

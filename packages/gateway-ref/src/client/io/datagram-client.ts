@@ -5,14 +5,15 @@ import type { Clock, Milliseconds, Random } from '@twinbore/core/runtime'
 import { type AssociationOutput, DtlsAssociation, type Negotiated } from '@twinbore/dtls'
 import { nodeCrypto } from '@twinbore/dtls/io'
 import type { DatagramSocket } from '@twinbore/tun'
-import { openDatagramSocket } from '@twinbore/tun/io'
 import type { DatagramPath } from '../../data-plane/tunnel-side.ts'
+import type { DatagramSocketFactory } from '../client-options.ts'
 
 export interface DatagramClientOptions {
   readonly offer: DatagramOffer
   /** Address of the gateway: that of its TCP side. */
   readonly address: string
   readonly pskKey: Uint8Array
+  readonly openSocket: DatagramSocketFactory
   readonly clock: Clock
   readonly random: Random
 }
@@ -73,7 +74,7 @@ export class DatagramClient {
   /** Opens the socket and begins the handshake. */
   static async open(options: DatagramClientOptions, handlers: DatagramClientHandlers): Promise<DatagramClient> {
     const address = options.address.includes(':') ? '::' : '0.0.0.0'
-    const client = new DatagramClient(await openDatagramSocket({ address, port: 0 }), options, handlers)
+    const client = new DatagramClient(await options.openSocket({ address, port: 0 }), options, handlers)
     client.driver.input(now => client.association.start(now))
     return client
   }

@@ -20,6 +20,7 @@ import {
 } from '@twinbore/core/io'
 import { PacketBatch } from '@twinbore/core/packet'
 import type { Milliseconds } from '@twinbore/core/runtime'
+import { openDatagramSocket } from '@twinbore/tun/io'
 import { EventEmitter } from 'eventemitter3'
 import { Carrier, SessionTable } from '../../data-plane/session-table.ts'
 import type { TunnelOutlets } from '../../data-plane/tunnel-side.ts'
@@ -291,7 +292,8 @@ export class TunnelClient extends EventEmitter<TunnelClientEvents> implements Ru
       }
     }
     try {
-      const options = { offer, address, pskKey, clock: systemClock, random: systemRandom }
+      const openSocket = this.options.openDatagramSocket ?? openDatagramSocket
+      const options = { offer, address, pskKey, openSocket, clock: systemClock, random: systemRandom }
       client = await DatagramClient.open(options, {
         onEstablished: ({ cipherSuite, overhead, maxPlaintextBytes }) => {
           const previous = this.datagram

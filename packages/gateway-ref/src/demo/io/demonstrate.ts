@@ -1,7 +1,32 @@
+import { relative } from 'node:path'
 import type { Demonstration } from '../../cli/io/demo-command.ts'
-import { GatewayError } from '../../errors.ts'
+import { untilStopped } from '../../cli/io/until-stopped.ts'
+import { createLogger } from '../../log/io/create-logger.ts'
+import { invitation } from '../demo-report.ts'
+import { Show } from './show.ts'
 
-/** Runs the demonstration. */
-export const demonstrate: Demonstration = async () => {
-  throw new GatewayError('ERR_GATEWAY_HOST', 'this build has no data plane')
+/** Runs the demonstration: once, or until a signal ends it. */
+export const demonstrate: Demonstration = async (setup, { once, address, port }, context) => {
+  const log = createLogger({ level: 'warn', format: 'auto' }, context.stderr, context.environment)
+  const print = (text: string) => void context.stdout.write(text)
+  const show = new Show({ setup, address, port, print, log })
+  await untilStopped(show, context, {
+    ready: () => {
+      if (once) {
+        void show.stop()
+        return
+      }
+      const { url, pin, intranetAddress } = show
+      const sudo = context.environment.SUDO_USER !== undefined
+      print(invitation({ ...setup, url, pin, intranet: intranetAddress, program: programName(), sudo }))
+      show.announceSessions()
+    },
+    log,
+  })
+}
+
+/** How a terminal in this folder would call this program. */
+function programName(): string {
+  const script = process.argv[1] ?? 'twinbore'
+  return script.endsWith('.js') ? `node ${relative(process.cwd(), script)}` : script
 }

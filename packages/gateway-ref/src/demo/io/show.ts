@@ -1,0 +1,271 @@
+import { randomBytes } from 'node:crypto'
+import { networkInterfaces } from 'node:os'
+import type { ActiveChannel, TunnelParameters } from '@twinbore/core'
+import { IpAddress, Prefix } from '@twinbore/core/address'
+import { memoryPair, type PacketDevice } from '@twinbore/tun'
+import { openDatagramSocket } from '@twinbore/tun/io'
+import { TunnelClient } from '../../client/io/tunnel-client.ts'
+import { createGateway } from '../../control-plane/io/create-gateway.ts'
+import type { Gateway } from '../../control-plane/io/gateway.ts'
+import type { SessionFacts } from '../../control-plane/session-facts.ts'
+import { GatewayError } from '../../errors.ts'
+import type { Logger } from '../../log/logger.ts'
+import { UdpCut } from '../cuttable-socket.ts'
+import { channelFigures, duration, line, sightLines } from '../demo-report.ts'
+import { UdpEndpoint } from '../udp-endpoint.ts'
+import { within } from './deadline.ts'
+import type { DemoSetup } from './demo-setup.ts'
+import { Intranet } from './intranet.ts'
+import { type ExchangeOptions, StoreClient } from './store-client.ts'
+
+export interface ShowOptions {
+  readonly setup: DemoSetup
+  /** Where the gateway listens. */
+  readonly address: string
+  readonly port: number
+  readonly print: (text: string) => void
+  readonly log: Logger
+}
+
+/** The file that goes there and back on each channel. */
+const FILE_BYTES = 8_000_000
+const ROUND_TRIPS = 20
+const stepSeconds = 10
+
+/** The show: an intranet, a gateway, a client inside this process, traffic by both channels. */
+export class Show {
+  readonly stopped: Promise<Error | undefined>
+  url = ''
+  pin = ''
+  intranetAddress = ''
+  private readonly options: ShowOptions
+  private readonly abort = new AbortController()
+  private readonly undo: (() => Promise<void> | void)[] = []
+  private readonly pool = choosePool()
+  private gateway: Gateway | undefined
+  private closing: Promise<void> | undefined
+  private resolveStopped!: (failure: Error | undefined) => void
+
+  constructor(options: ShowOptions) {
+    this.options = options
+    this.stopped = new Promise(resolve => {
+      this.resolveStopped = resolve
+    })
+  }
+
+  /** Plays it all; the gateway stays up. When something fails, everything is taken back before it throws. */
+  async start(): Promise<void> {
+    try {
+      await this.play()
+    } catch (error) {
+      await this.stop()
+      throw error
+    }
+  }
+
+  async stop({ immediately = false }: { readonly immediately?: boolean } = {}): Promise<void> {
+    this.abort.abort()
+    if (immediately) await this.gateway?.stop({ immediately })
+    this.closing ??= this.close()
+    await this.closing
+  }
+
+  /** From now on, tells who comes and goes. */
+  announceSessions(): void {
+    const { print } = this.options
+    const who = ({ identity, ipv4 }: SessionFacts) => `${identity.username} (${ipv4})`
+    this.gateway
+      ?.on('session-established', ({ session }) => print(`${who(session)} connected from ${session.remoteAddress}\n`))
+      .on('channel-changed', ({ session, to }) => {
+        if (to !== 'none') print(`${who(session)} uses the ${to} channel\n`)
+      })
+      .on('session-closed', ({ session, reason }) => {
+        const { bytesOutbound, bytesInbound } = session
+        print(`${who(session)} left: ${reason}, ${bytesOutbound} bytes out, ${bytesInbound} bytes in\n`)
+      })
+  }
+
+  private async play(): Promise<void> {
+    const { print } = this.options
+    const { signal } = this.abort
+
+    const intranet = await Intranet.open(this.pool, signal)
+    this.undo.push(() => intranet.close())
+    this.intranetAddress = intranet.address
+    print(line('intranet', `${intranet.address}, a host in a network namespace of its own`))
+
+    const gateway = await this.openGateway(intranet)
+    print(
+      line(
+        'gateway',
+        `${gateway.address} port ${gateway.port}, TCP and UDP; ${intranet.hostAddress} towards the intranet`,
+      ),
+    )
+
+    const cut = new UdpCut()
+    const { client, device, parameters } = await this.connect(cut)
+    const address = `${parameters.ipv4?.address}`
+    const endpoint = new UdpEndpoint(device, { address, port: 4077, peer: intranet.address, peerPort: intranet.port })
+    const store = new StoreClient(endpoint)
+    const options: ExchangeOptions = { seconds: stepSeconds, signal }
+    const sources: string[] = []
+
+    print('\n')
+    const waited = await this.untilChannel(client, 'datagram')
+    print(
+      line(
+        'datagram',
+        `channel up (DTLS over UDP)${waited === 0 ? '' : ` after ${duration(waited)}`}, MTU ${client.mtu}`,
+      ),
+    )
+    sources.push(await store.whoAmI(options))
+    await this.measure(store, options)
+
+    print('\n')
+    const before = performance.now()
+    const failover = this.untilChannel(client, 'stream')
+    cut.active = true
+    await store.roundTrips(1, { ...options, retryMs: 20 })
+    const outage = performance.now() - before
+    await failover
+    print(
+      line(
+        'UDP cut',
+        `every datagram is dropped now: traffic moved to the stream channel, out for ${duration(outage)}`,
+      ),
+    )
+    print('\n')
+    print(line('stream', 'channel in use (TLS over TCP)'))
+    sources.push(await store.whoAmI(options))
+    await this.measure(store, options)
+
+    print('\n')
+    cut.active = false
+    print(
+      line(
+        'UDP back',
+        `traffic returned to the datagram channel after ${duration(await this.untilChannel(client, 'datagram'))}`,
+      ),
+    )
+    sources.push(await store.whoAmI(options))
+
+    print('\n')
+    const counts = await intranet.counts(signal)
+    const sight = { sources, gatewayAddress: intranet.hostAddress, pool: this.pool, ...counts }
+    print(sightLines(sight))
+    if (counts.packetsWithPoolAddress > 0 || sources.some(source => !source.startsWith(`${intranet.hostAddress}:`))) {
+      throw new GatewayError('ERR_GATEWAY_HOST', 'the intranet saw an address that it must not see')
+    }
+    await within(client.stop(), stepSeconds, 'the end of the session', signal)
+  }
+
+  private async openGateway(intranet: Intranet): Promise<Gateway> {
+    const { setup, address, port, log } = this.options
+    const { certificate, key } = setup.identity
+    const gateway = await createGateway(
+      {
+        listen: { address, port },
+        tls: { certificate, key },
+        pool: { ipv4: this.pool },
+        routes: { include: [intranet.routes] },
+        auth: { users: setup.users },
+      },
+      { log },
+    )
+    this.gateway = gateway
+    this.undo.push(() => gateway.stop())
+    try {
+      await gateway.start()
+    } catch (error) {
+      throw withPortHint(error)
+    }
+    void gateway.stopped.then(failure => this.resolveStopped(failure))
+    this.pin = gateway.pin
+    this.url = `https://${gateway.address.includes(':') ? `[${gateway.address}]` : gateway.address}:${gateway.port}`
+    return gateway
+  }
+
+  /** A client whose interface is memory: the near end is the tunnel's, the far end is for whoever talks through it. */
+  private async connect(
+    cut: UdpCut,
+  ): Promise<{ client: TunnelClient; device: PacketDevice; parameters: TunnelParameters }> {
+    const { setup, print, log } = this.options
+    const { username, password } = setup
+    const [near, far] = memoryPair({ queue: 1024 })
+    const client = new TunnelClient({
+      url: this.url,
+      serverPin: this.pin,
+      credentials: { username, password },
+      interface: () => ({ device: near, close: () => near.close() }),
+      openDatagramSocket: async options => cut.wrap(await openDatagramSocket(options)),
+      log,
+    })
+    this.undo.push(() => client.stop())
+    const start = performance.now()
+    const parameters = await within(client.start(), stepSeconds, 'the tunnel', this.abort.signal)
+    const took = duration(performance.now() - start)
+    print(line('client', `inside this process, logged in as ${username}: got ${parameters.ipv4?.address} in ${took}`))
+    return { client, device: far, parameters }
+  }
+
+  /** Waits until data goes by a channel. Returns for how long, in milliseconds. */
+  private async untilChannel(client: TunnelClient, channel: ActiveChannel): Promise<number> {
+    const start = performance.now()
+    let onChange: ((event: { readonly to: ActiveChannel }) => void) | undefined
+    const changed = new Promise<void>(resolve => {
+      if (client.activeChannel === channel) resolve()
+      onChange = ({ to }) => {
+        if (to === channel) resolve()
+      }
+      client.on('channel-changed', onChange)
+    })
+    await within(changed, stepSeconds, `the ${channel} channel`, this.abort.signal)
+    client.off('channel-changed', onChange)
+    return performance.now() - start
+  }
+
+  /** What one channel is capable of, and that it changes nothing on the way. */
+  private async measure(store: StoreClient, options: ExchangeOptions): Promise<void> {
+    const trips = await store.roundTrips(ROUND_TRIPS, options)
+    const file = randomBytes(FILE_BYTES)
+    const upload = await store.upload(file, options)
+    const download = await store.download(file, options)
+    if (!download.equal)
+      throw new GatewayError('ERR_GATEWAY_HOST', 'the file that came back is not the one that was sent')
+    const times = { uploadSeconds: upload.seconds, downloadSeconds: download.seconds }
+    this.options.print(channelFigures({ roundTripMs: trips[trips.length >> 1]!, bytes: FILE_BYTES, ...times }))
+  }
+
+  private async close(): Promise<void> {
+    let failure: Error | undefined
+    for (const step of this.undo.splice(0).reverse()) {
+      // What can't be taken back in time must not keep the rest.
+      const late = new AbortController().signal
+      await within(Promise.resolve(step()), stepSeconds, 'the end', late).catch((error: Error) => {
+        failure ??= error
+      })
+    }
+    this.resolveStopped(failure)
+  }
+}
+
+/** Addresses for clients, out of the way of this host's own. */
+function choosePool(): string {
+  const own = Object.values(networkInterfaces()).flatMap(entries => entries?.map(({ address }) => address) ?? [])
+  const isFree = (pool: string) => {
+    const prefix = Prefix.of(pool)
+    return !own.some(text => {
+      const address = IpAddress.parse(text)
+      return address !== undefined && address.family === prefix.family && prefix.contains(address)
+    })
+  }
+  const candidates = ['192.168.77.0/24', '10.77.77.0/24', '172.27.77.0/24']
+  return candidates.find(isFree) ?? candidates[0]!
+}
+
+function withPortHint(error: unknown): unknown {
+  if (!(error instanceof GatewayError) || (error.cause as NodeJS.ErrnoException | undefined)?.code !== 'EADDRINUSE') {
+    return error
+  }
+  return new GatewayError(error.code, `${error.message}; --port takes another one`, { cause: error })
+}
