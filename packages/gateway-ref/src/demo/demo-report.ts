@@ -1,4 +1,5 @@
 // What the demonstration says, as text. Facts in, lines out.
+import { CLIENT_NAMESPACE } from './namespace-script.ts'
 
 /** What was measured on one channel. */
 export interface ChannelFacts {
@@ -24,17 +25,15 @@ export function line(subject: string, text: string): string {
   return `${subject.padEnd(subjectColumns)}${text}\n`
 }
 
-/** A line of figures, without subject. */
-export function figure(name: string, value: string): string {
-  return line('', `${name.padEnd(figureColumns)}${value}`)
-}
-
-export function channelFigures({ roundTripMs, bytes, uploadSeconds, downloadSeconds }: ChannelFacts): string {
-  const size = megabytes(bytes)
+export function channelFigures(
+  channel: string,
+  { roundTripMs, bytes, uploadSeconds, downloadSeconds }: ChannelFacts,
+): string {
+  const size = `${Math.round(bytes / 1e6)} MB`
   return (
-    figure('round trip', `${roundTripMs.toFixed(2)} ms`) +
-    figure(`${size} to the intranet`, `${speed(bytes, uploadSeconds)}`) +
-    figure(`${size} back, SHA-256 equal`, `${speed(bytes, downloadSeconds)}`)
+    line(channel, `${'round trip'.padEnd(figureColumns)}${roundTripMs.toFixed(2)} ms`) +
+    line('', `${`${size} to the intranet`.padEnd(figureColumns)}${speed(bytes, uploadSeconds)}`) +
+    line('', `${`${size} back, SHA-256 equal`.padEnd(figureColumns)}${speed(bytes, downloadSeconds)}`)
   )
 }
 
@@ -55,6 +54,8 @@ export interface InvitationFacts {
   readonly passwordFile: string
   readonly pin: string
   readonly intranet: string
+  /** Path of the script that gives openconnect's interface a namespace of its own. */
+  readonly script: string
   /** How this program is called. */
   readonly program: string
   /** Whether the terminal's user becomes root by sudo. */
@@ -62,18 +63,22 @@ export interface InvitationFacts {
 }
 
 export function invitation(facts: InvitationFacts): string {
-  const { url, username, passwordFile, pin, intranet, program, sudo } = facts
-  const openconnect = `openconnect --user=${username} --passwd-on-stdin --servercert=${pin} ${url} < ${passwordFile}`
-  const own = `${program} connect ${url} --user ${username} --password-file ${passwordFile} --server-pin ${pin}`
+  const { url, username, passwordFile, pin, intranet, script, program } = facts
+  const sudo = facts.sudo ? 'sudo ' : ''
+  const openconnect = `openconnect --user=${username} --passwd-on-stdin --servercert=${pin} --script=${script} ${url} < ${passwordFile}`
+  const own = `${program} connect ${url} --user=${username} --password-file=${passwordFile} --server-pin=${pin}`
   return `
-The gateway stays up until Ctrl-C. Connect a stock client, or ours, from another terminal here:
+The gateway stays up until Ctrl-C. In another terminal, a stock client, its interface in a network namespace of its own:
 
-  ${sudo ? `sudo sh -c '${openconnect}'` : openconnect}
-  ${sudo ? 'sudo ' : ''}${own}
+  ${facts.sudo ? `sudo sh -c '${openconnect}'` : openconnect}
 
-Then reach the intranet through the tunnel's interface (tun0, or tb1 with ours):
+and in a third one, the intranet through it:
 
-  ping -I tun0 ${intranet}
+  ${sudo}ip netns exec ${CLIENT_NAMESPACE} ping -c 3 ${intranet}
+
+Our own client, on an interface of this computer:
+
+  ${sudo}${own}
 
 `
 }
@@ -85,10 +90,6 @@ export function duration(ms: number): string {
 
 const subjectColumns = 14
 const figureColumns = 30
-
-function megabytes(bytes: number): string {
-  return `${Math.round(bytes / 1e6)} MB`
-}
 
 function speed(bytes: number, seconds: number): string {
   return `${Math.round((bytes * 8) / seconds / 1e6)} Mbit/s`

@@ -1,13 +1,17 @@
-import { relative } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import type { Demonstration } from '../../cli/io/demo-command.ts'
 import { untilStopped } from '../../cli/io/until-stopped.ts'
+import { replaceFile } from '../../io/replace-file.ts'
 import { createLogger } from '../../log/io/create-logger.ts'
 import { invitation } from '../demo-report.ts'
+import { namespaceScript } from '../namespace-script.ts'
 import { Show } from './show.ts'
 
 /** Runs the demonstration: once, or until a signal ends it. */
 export const demonstrate: Demonstration = async (setup, { once, address, port }, context) => {
   const log = createLogger({ level: 'warn', format: 'auto' }, context.stderr, context.environment)
+  const script = join(dirname(setup.passwordFile), 'own-namespace.sh')
+  await replaceFile(script, { mode: 0o755 }, () => namespaceScript)
   const print = (text: string) => void context.stdout.write(text)
   const show = new Show({ setup, address, port, print, log })
   await untilStopped(show, context, {
@@ -18,7 +22,7 @@ export const demonstrate: Demonstration = async (setup, { once, address, port },
       }
       const { url, pin, intranetAddress } = show
       const sudo = context.environment.SUDO_USER !== undefined
-      print(invitation({ ...setup, url, pin, intranet: intranetAddress, program: programName(), sudo }))
+      print(invitation({ ...setup, url, pin, intranet: intranetAddress, script, program: programName(), sudo }))
       show.announceSessions()
     },
     log,

@@ -72,14 +72,13 @@ interface IntranetLink {
   readonly hostAddress: string
 }
 
-/** A /30 of the range that no interface of this host has yet; where to begin differs from process to process. */
+/** The first /30 of the range that no interface of this host has yet. */
 function chooseLink(): IntranetLink {
   const taken = Object.values(networkInterfaces()).flatMap(entries => entries?.map(entry => entry.address) ?? [])
   const base = range.address.toNumber()
   const at = (offset: number) => IpAddress.fromNumber(base + BigInt(offset), 4).toString()
   for (let i = 0; i < 64; i++) {
-    const offset = ((process.pid + i) % 64) * 4
-    const link = { hostAddress: at(offset + 1), address: at(offset + 2) }
+    const link = { hostAddress: at(i * 4 + 1), address: at(i * 4 + 2) }
     if (!taken.includes(link.hostAddress)) return link
   }
   throw new GatewayError(

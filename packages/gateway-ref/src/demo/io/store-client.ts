@@ -7,7 +7,7 @@ import type { UdpEndpoint } from '../udp-endpoint.ts'
 export interface ExchangeOptions {
   /** Requests that may wait for their answers at once. @defaultValue 64 */
   readonly window?: number
-  /** Silence after which a request is sent again, in milliseconds. @defaultValue 250 */
+  /** Silence after which a request is sent again, in milliseconds. @defaultValue 500 */
   readonly retryMs?: number
   /** The longest that all of it may take, in seconds. */
   readonly seconds: number
@@ -91,7 +91,7 @@ export class StoreClient {
     count: number,
     request: (id: number, index: number) => Uint8Array,
     take: (index: number, answer: StoreMessage) => void,
-    { window = 64, retryMs = 250, seconds, signal }: ExchangeOptions,
+    { window = 64, retryMs = 500, seconds, signal }: ExchangeOptions,
   ): Promise<void> {
     return new Promise((resolve, reject) => {
       let sent = 0

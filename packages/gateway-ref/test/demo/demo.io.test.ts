@@ -1,0 +1,142 @@
+// The demonstration as its user starts it: the built program, with a gateway, a TUN and a network namespace of its own.
+import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from 'node:child_process'
+import { existsSync, readdirSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { networkInterfaces, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { needs } from '../../../../tests/lab/needs.ts'
+
+const bin = fileURLToPath(new URL('../../dist/bin.js', import.meta.url))
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'twinbore-demo-'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+needs(
+  'root',
+  'tun',
+  'ip',
+  'nft',
+)('the demonstration', () => {
+  test('shows both channels, a failover and the translated address, and leaves nothing behind', async () => {
+    const child = start(['demo', '--once', '--port', '0'])
+    const { code, stdout, stderr } = await finished(child)
+    expect({ code, stderr }, stdout).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toContain(`made a certificate authority and a user 'demo' in .twinbore/\n`)
+    const gatewayAddress = /^gateway +127\.0\.0\.1 port \d+, TCP and UDP; ([\d.]+) towards the intranet$/m.exec(
+      stdout,
+    )?.[1]
+    expect(gatewayAddress).toMatch(/^203\.0\.113\.\d+$/)
+    expect(stdout).toMatch(/^client +inside this process, logged in as demo: has 192\.168\.77\.\d+$/m)
+    expect(stdout).toMatch(/^ +stream channel up \(TLS over TCP\) after /m)
+    expect(stdout).toMatch(/^ +datagram channel up \(DTLS over UDP\) after /m)
+    for (const channel of ['datagram', 'stream']) {
+      const figures = `^${channel} +round trip +[\\d.]+ ms\n +8 MB to the intranet +[1-9]\\d* Mbit/s\n +8 MB back, SHA-256 equal +[1-9]\\d* Mbit/s$`
+      expect(stdout).toMatch(new RegExp(figures, 'm'))
+    }
+    expect(stdout).toMatch(/^UDP cut .* moved to the stream channel, out for /m)
+    expect(stdout).toMatch(/^UDP back .* returned to the datagram channel after /m)
+    expect(stdout).toContain(`the client as ${gatewayAddress}, which is the gateway's own address\n`)
+    const packets = /^ +(\d+) packets, none of them with an address of the pool/m.exec(stdout)?.[1]
+    // 8 MB there and back by each channel, in chunks of 1200 bytes.
+    expect(Number(packets)).toBeGreaterThan((4 * 8_000_000) / 1200 - 10)
+    await gone(child.pid!)
+    expect(ownTables(stdout)).toEqual([])
+  })
+
+  test('stays up with commands to copy, and takes everything back on SIGINT', async () => {
+    const child = start(['demo', '--port', '0'])
+    const finish = finished(child)
+    await said(child, 'Our own client')
+    child.kill('SIGINT')
+    const { code, stdout } = await finish
+    expect(code).toBe(0)
+    const url = /https:\/\/127\.0\.0\.1:\d+/.exec(stdout)?.[0]
+    expect(stdout).toMatch(
+      new RegExp(
+        `openconnect --user=demo --passwd-on-stdin --servercert=pin-sha256:[\\w+/]{43}= --script=.twinbore/own-namespace.sh ${url} < .twinbore/demo-password`,
+      ),
+    )
+    expect(stdout).toMatch(new RegExp(`bin\\.js connect ${url} --user=demo --password-file=.twinbore/demo-password`))
+    for (const file of ['own-namespace.sh', 'demo-password', 'ca.crt']) {
+      expect(existsSync(join(folder, '.twinbore', file)), file).toBe(true)
+    }
+    await gone(child.pid!)
+    expect(ownTables(stdout)).toEqual([])
+  })
+
+  test('takes its intranet with it when it is killed; the next one clears up the rest', async () => {
+    const child = start(['demo', '--port', '0'])
+    const finish = finished(child)
+    await said(child, 'gateway ')
+    expect(networkInterfaces()).toHaveProperty(`tbd${child.pid}`)
+    child.kill('SIGKILL')
+    const { stdout } = await finish
+    await gone(child.pid!)
+    expect(ownTables(stdout)).toHaveLength(1)
+    const next = await finished(start(['demo', '--once', '--port', portOf(stdout)]))
+    expect(next.code, next.stderr).toBe(0)
+    expect(ownTables(stdout)).toEqual([])
+  })
+
+  test('says in one line what an ordinary user lacks, and makes nothing', async () => {
+    // The right to read files stays, so that it does not matter where the repository is.
+    const ordinary = ['--reuid=65534', '--regid=65534', '--clear-groups']
+    const reading = ['--inh-caps=+dac_read_search', '--ambient-caps=+dac_read_search']
+    const words = [...ordinary, ...reading, process.execPath, bin, 'demo', '--once', '--directory', 'none']
+    const { code, stdout, stderr } = await finished(spawn('setpriv', words, { cwd: folder, timeout: 30_000 }))
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+    expect(stderr).toMatch(/^twinbore: the demonstration needs root, for .*\n$/)
+    expect(readdirSync(folder)).not.toContain('none')
+  })
+})
+
+function start(words: readonly string[]): ChildProcessWithoutNullStreams {
+  return spawn(process.execPath, [bin, ...words], { cwd: folder, timeout: 60_000, killSignal: 'SIGKILL' })
+}
+
+/** Waits until a program has written these words. */
+function said(child: ChildProcessWithoutNullStreams, words: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let text = ''
+    child.stdout.on('data', (bytes: Buffer) => {
+      text += bytes.toString()
+      if (text.includes(words)) resolve()
+    })
+    child.on('close', () => reject(new Error(`ended without saying '${words}':\n${text}`)))
+  })
+}
+
+function portOf(stdout: string): string {
+  return /^gateway +127\.0\.0\.1 port (\d+)/m.exec(stdout)![1]!
+}
+
+/** The tables of rules that the gateway of a demonstration has now. */
+function ownTables(stdout: string): string[] {
+  const tables = execFileSync('nft', ['list', 'tables'], { encoding: 'utf8' }).split('\n')
+  return tables.filter(name => name.endsWith(` twinbore-gw${portOf(stdout)}`))
+}
+
+/** The link goes when the kernel has cleared the namespace away: soon, but nobody tells when. */
+async function gone(pid: number): Promise<void> {
+  await expect.poll(() => readdirSync('/sys/class/net'), { timeout: 20_000 }).not.toContain(`tbd${pid}`)
+}
+
+function finished(
+  child: ChildProcessWithoutNullStreams,
+): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const texts = { stdout: '', stderr: '' }
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name].on('data', (bytes: Buffer) => {
+      texts[name] += bytes.toString()
+    })
+  }
+  return new Promise((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', code => resolve({ code, ...texts }))
+  })
+}
