@@ -155,9 +155,11 @@ export class Show {
         tls: { certificate, key },
         pool: { ipv4: this.pool },
         routes: { include: [intranet.routes] },
+        egress: { ports: portsApartFrom(port), transit: { ipv4: '192.0.0.6' } },
         auth: { users: setup.users },
       },
-      { log },
+      // One name whatever the port: what a demonstration that was killed left behind is cleared up by the next.
+      { log, instance: 'demo' },
     )
     this.gateway = gateway
     this.undo.push(() => gateway.stop())
@@ -273,6 +275,11 @@ function choosePool(): string {
   }
   const candidates = ['192.168.77.0/24', '10.77.77.0/24', '172.27.77.0/24']
   return candidates.find(isFree) ?? candidates[0]!
+}
+
+/** Ports for clients' flows: outside those that this host gives to its own programs, unless the gateway listens there. */
+function portsApartFrom(port: number): string {
+  return port < 61_000 ? '61000-65535' : '20000-60999'
 }
 
 function withPortHint(error: unknown): unknown {
