@@ -22,6 +22,7 @@ export type {
   TunnelClientEvents,
 } from './client/client-options.ts'
 // The client
+export { deviceInterface } from './client/device-interface.ts'
 export { connect } from './client/io/connect.ts'
 export { type SystemInterfaceOptions, systemInterface } from './client/io/system-interface.ts'
 export { TunnelClient } from './client/io/tunnel-client.ts'
@@ -61,6 +62,7 @@ export { gatewayJsonSchema, type JsonSchema } from './config/json-schema.ts'
 export { createGateway } from './control-plane/io/create-gateway.ts'
 export { Gateway, type GatewayHands } from './control-plane/io/gateway.ts'
 export type { GatewayEvents, SessionFacts } from './control-plane/session-facts.ts'
+export { type DeviceEgressOptions, deviceEgress } from './egress/device-egress.ts'
 export type { Egress, Translation } from './egress/egress.ts'
 export { GatewayError, type GatewayErrorCode } from './errors.ts'
 // Identity

@@ -4,6 +4,7 @@ import type { ActiveChannel, ChannelKind, SessionStats, TunnelParameters } from 
 import { IpAddress, Prefix } from '@twinbore/core/address'
 import { memoryPair, type PacketDevice } from '@twinbore/tun'
 import { openDatagramSocket } from '@twinbore/tun/io'
+import { deviceInterface } from '../../client/device-interface.ts'
 import { TunnelClient } from '../../client/io/tunnel-client.ts'
 import { createGateway } from '../../control-plane/io/create-gateway.ts'
 import type { Gateway } from '../../control-plane/io/gateway.ts'
@@ -185,7 +186,7 @@ export class Show {
       url: this.url,
       serverPin: this.pin,
       credentials: { username, password },
-      interface: () => ({ device: near, close: () => near.close() }),
+      interface: deviceInterface(near),
       openDatagramSocket: async options => cut.wrap(await openDatagramSocket(options)),
       log,
     })
