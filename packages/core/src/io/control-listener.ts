@@ -85,6 +85,8 @@ export class ControlListener extends EventEmitter<ControlListenerEvents> {
     this.server.on('connect', (request, socket, head) => this.handleConnect(request, socket as TLSSocket, head))
     this.server.on('clientError', (error, socket) => this.handleParserError(error, socket))
     this.front = createNetServer({ noDelay: true }, socket => this.handleConnection(socket))
+    // Errors of a listening socket are about single connections (no descriptor left for one); the port stays open.
+    this.front.on('error', () => this.counters.add('acceptErrors'))
   }
 
   /** Binds the port; 0 takes a free one. Resolves with what was bound. */
@@ -348,6 +350,7 @@ export type ControlListenerCounter = (typeof controlListenerCounters)[number]
 const controlListenerCounters = [
   'connections',
   'connectionsRefused',
+  'acceptErrors',
   'probes',
   'handshakesFailed',
   'malformedRequests',

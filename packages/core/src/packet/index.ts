@@ -27,6 +27,7 @@ export * from './udp.ts'
 // What is computed over packets and changed in them.
 
 export * from './checksum.ts'
+export { fragmentIpv4 } from './fragment-ipv4.ts'
 export { buildIcmpError, type IcmpErrorOptions, mayAnswerWithIcmpError } from './icmp-error.ts'
 export { clampMss, clampMssToMtu } from './mss-clamp.ts'
 

@@ -194,6 +194,14 @@ describe('limits of a connection', () => {
     while (gateway.listener.stats().openConnections > 0) await new Promise(setImmediate)
   })
 
+  test('a connection that the system can not hand over is counted, and the others go on', async () => {
+    await start()
+    const port = Reflect.get(gateway.listener, 'front') as NodeJS.EventEmitter
+    port.emit('error', Object.assign(new Error('accept EMFILE'), { code: 'EMFILE' }))
+    expect(gateway.listener.stats()).toMatchObject({ acceptErrors: 1 })
+    await client().login({ username: 'alice', password: 'correct horse' })
+  })
+
   test('one address has so many connections and no more', async () => {
     await start({ limits: { maxConnectionsPerAddress: 2 } })
     await dial()
