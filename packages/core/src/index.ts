@@ -116,6 +116,7 @@ export {
   type StreamDeframerOptions,
   type StreamViolation,
 } from './protocol/stream-deframer.ts'
+export { TokenBucket } from './protocol/token-bucket.ts'
 export type {
   ChannelTimers,
   DatagramOffer,

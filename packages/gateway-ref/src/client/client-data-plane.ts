@@ -8,12 +8,12 @@ import {
 } from '@twinbore/core/packet'
 import type { Milliseconds } from '@twinbore/core/runtime'
 import type { PacketDevice } from '@twinbore/tun'
-import type { SessionTable } from '../data-plane/session-table.ts'
+import { MtuGate } from '../data-plane/mtu-gate.ts'
+import { Carrier, type SessionEntry, SessionTable } from '../data-plane/session-table.ts'
 import { type DatagramPath, type TunnelOutlets, TunnelSide } from '../data-plane/tunnel-side.ts'
 
 export interface ClientDataPlaneOptions {
-  /** A table of one: the client's own session, number `CLIENT_SESSION`. */
-  readonly sessions: SessionTable
+  readonly lease: SessionEntry
   readonly outlets: TunnelOutlets
   /** Towards the applications of this computer. */
   readonly device: PacketDevice
@@ -22,24 +22,57 @@ export interface ClientDataPlaneOptions {
 
 /** The number of a client's only session in its table. */
 export const CLIENT_SESSION = 0
+/** The only association of a datagram path, in the same table. */
+export const CLIENT_ASSOCIATION = 0
 
 /**
  * A client's pipelines over batches, the mirror of the gateway's:
  *
- *     outbound: device -> check -> is the source our lease? -> clamp -> tunnel side
+ *     outbound: device -> check -> is the source our lease? -> MTU gate -> clamp -> tunnel side
  *     inbound:  tunnel side -> check -> is the destination our lease? -> clamp -> device
  */
 export class ClientDataPlane {
+  readonly sessions: SessionTable = new SessionTable(1)
   readonly tunnels: TunnelSide
+  /** Where the stream channel puts its packets. */
+  readonly fromStream: PacketBatch
   /** The newest datagram path; packets go out on it while the session's carrier is the datagram channel. */
   path: DatagramPath | undefined
   private readonly options: ClientDataPlaneOptions
   private readonly fromDevice: PacketBatch
+  /** ICMP errors of the MTU gate, one at a time. */
+  private readonly errors: PacketBatch
+  private readonly gate: MtuGate
+  private lease: SessionEntry
 
   constructor(options: ClientDataPlaneOptions) {
+    const { batch = {} } = options
     this.options = options
-    this.tunnels = new TunnelSide(options.sessions, options.outlets, options.batch ?? {})
-    this.fromDevice = new PacketBatch(options.batch)
+    this.tunnels = new TunnelSide(this.sessions, options.outlets, batch)
+    this.fromStream = new PacketBatch(batch)
+    this.fromDevice = new PacketBatch(batch)
+    this.errors = new PacketBatch({ ...batch, capacity: 1 })
+    this.gate = new MtuGate({
+      sessions: this.sessions,
+      // This computer tells itself what fits.
+      sourceOf: family => (family === 4 ? this.lease.ipv4 : this.lease.ipv6),
+      sendFragments: (fragments, now) => this.tunnels.send(fragments, this.path, now),
+      sendError: error => this.sendError(error),
+      batch,
+    })
+    this.lease = options.lease
+    this.setLease(options.lease)
+  }
+
+  /** Takes the addresses that the gateway leases from now on. The channel that carries the session stays. */
+  setLease(lease: SessionEntry): void {
+    const { sessions } = this
+    const carrier = sessions.carriers[CLIENT_SESSION]!
+    sessions.remove(CLIENT_SESSION)
+    sessions.install(lease)
+    sessions.setAssociation(CLIENT_SESSION, CLIENT_ASSOCIATION)
+    sessions.carriers[CLIENT_SESSION] = carrier
+    this.lease = lease
   }
 
   /** Takes one batch of packets from the device. Returns whether it was drained. */
@@ -50,6 +83,7 @@ export class ClientDataPlane {
     const drained = !batch.full
     checkPackets(batch)
     this.keepOwn(batch, 12, 8)
+    this.gate.check(batch, now)
     this.tunnels.send(batch, this.path, now)
     return drained
   }
@@ -61,21 +95,38 @@ export class ClientDataPlane {
     return drained
   }
 
-  /** Packets that came out of the tunnel (through the stream channel too) go to the device. */
-  deliver(batch: PacketBatch): void {
+  /** Packets that came through the stream channel, in `fromStream`. */
+  handleStreamPackets(batch: PacketBatch): void {
+    this.sessions.countReceived(batch, Carrier.stream)
+    this.deliver(batch)
+  }
+
+  /** Drops since the start, indexed by `DropReason`, over both directions. */
+  drops(): Float64Array {
+    const sum = this.fromDevice.drops.slice()
+    const { received, control } = this.tunnels
+    for (const { drops } of [received, control, this.fromStream, this.errors, this.gate.fragments]) {
+      for (let reason = 0; reason < sum.length; reason++) sum[reason] = sum[reason]! + drops[reason]!
+    }
+    return sum
+  }
+
+  private deliver(batch: PacketBatch): void {
     checkPackets(batch)
     this.keepOwn(batch, 16, 24)
     this.options.device.write(batch)
   }
 
-  /** Drops since the start, indexed by `DropReason`, over both directions. */
-  drops(): Float64Array {
-    return this.fromDevice.drops.map((count, reason) => count + this.tunnels.received.drops[reason]!)
+  private sendError(error: Uint8Array): void {
+    const batch = this.errors
+    batch.reset()
+    batch.push(error)
+    this.options.device.write(batch)
   }
 
   /** Keeps packets that carry the lease at the given place of their header, makes them the session's, clamps their MSS. */
   private keepOwn(batch: PacketBatch, ipv4At: number, ipv6At: number): void {
-    const { sessions } = this.options
+    const { sessions } = this
     const { view, offsets, lengths, verdicts } = batch
     const mtu = sessions.mtus[CLIENT_SESSION]!
     for (let slot = 0; slot < batch.count; slot++) {

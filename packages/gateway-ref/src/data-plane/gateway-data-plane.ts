@@ -1,11 +1,8 @@
 import type { RouteTable } from '@twinbore/core/address'
 import {
-  buildIcmpError,
   checkPackets,
   clampMssToMtu,
   DropReason,
-  IcmpType,
-  Icmpv6Type,
   PacketBatch,
   type PacketBatchOptions,
   Verdict,
@@ -14,6 +11,7 @@ import type { Milliseconds } from '@twinbore/core/runtime'
 import type { PatOutput } from '@twinbore/pat'
 import type { PacketDevice } from '@twinbore/tun'
 import { guardIngress } from './ingress-guard.ts'
+import { MtuGate } from './mtu-gate.ts'
 import { Carrier, type SessionTable } from './session-table.ts'
 import { type DatagramPath, type TunnelOutlets, TunnelSide } from './tunnel-side.ts'
 
@@ -33,7 +31,7 @@ export interface GatewayDataPlaneOptions {
   readonly path?: DatagramPath | undefined
   /** Absent when the kernel translates. */
   readonly translator?: PacketTranslator | undefined
-  /** Made by `deniedDestinations`. */
+  /** Made by `deniedDestinations`; `setDestinations` replaces it. */
   readonly destinations: RouteTable
   /** Sources of ICMP errors: the gateway's addresses inside the pool. */
   readonly gatewayAddresses: { readonly ipv4?: Uint8Array | undefined; readonly ipv6?: Uint8Array | undefined }
@@ -46,22 +44,44 @@ export interface GatewayDataPlaneOptions {
  * A gateway's pipelines over batches: a machine fed by whoever watches the socket and the device.
  *
  *     outbound: tunnel side -> check -> guard -> clamp -> translate -> device
- *     inbound:  device -> check -> translate -> session by destination -> fits its MTU? -> clamp -> tunnel side
+ *     inbound:  device -> check -> translate -> session by destination -> MTU gate -> clamp -> tunnel side
  *
  * Each pump takes one batch and returns whether its source was drained; the loop is the caller's.
  */
 export class GatewayDataPlane {
   readonly tunnels: TunnelSide
+  /** Where stream channels put their packets: one batch for all of them, as each empties it before it returns. */
+  readonly fromStreams: PacketBatch
   private readonly options: GatewayDataPlaneOptions
   private readonly fromDevice: PacketBatch
-  /** Packets that the gateway itself makes. */
-  private readonly own: PacketBatch
+  /** Packets that the translator made or had held. */
+  private readonly released: PacketBatch
+  /** ICMP errors of the MTU gate, one at a time. */
+  private readonly errors: PacketBatch
+  private readonly gate: MtuGate
+  private destinations: RouteTable
 
   constructor(options: GatewayDataPlaneOptions) {
+    const { sessions, outlets, gatewayAddresses, batch = {} } = options
     this.options = options
-    this.tunnels = new TunnelSide(options.sessions, options.outlets, options.batch ?? {})
-    this.fromDevice = new PacketBatch(options.batch)
-    this.own = new PacketBatch(options.batch)
+    this.destinations = options.destinations
+    this.tunnels = new TunnelSide(sessions, outlets, batch)
+    this.fromStreams = new PacketBatch(batch)
+    this.fromDevice = new PacketBatch(batch)
+    this.released = new PacketBatch({ ...batch, capacity: 1 })
+    this.errors = new PacketBatch({ ...batch, capacity: 1 })
+    this.gate = new MtuGate({
+      sessions,
+      sourceOf: family => (family === 4 ? gatewayAddresses.ipv4 : gatewayAddresses.ipv6),
+      sendFragments: (fragments, now) => this.tunnels.send(fragments, options.path, now),
+      sendError: (error, now) => this.sendError(error, now),
+      batch,
+    })
+  }
+
+  /** From now on the ingress guard refuses what this table says. */
+  setDestinations(destinations: RouteTable): void {
+    this.destinations = destinations
   }
 
   /** Takes one batch of datagrams. Returns whether the socket was drained. */
@@ -94,9 +114,9 @@ export class GatewayDataPlane {
 
   /** Packets that came out of tunnels go to the device. */
   private forwardOutbound(batch: PacketBatch, now: Milliseconds): void {
-    const { sessions, destinations, translator, device } = this.options
+    const { sessions, translator, device } = this.options
     checkPackets(batch)
-    guardIngress(batch, sessions, destinations)
+    guardIngress(batch, sessions, this.destinations)
     this.clampMss(batch)
     translator?.translateOutbound(batch, now)
     device.write(batch)
@@ -112,10 +132,10 @@ export class GatewayDataPlane {
         this.options.onTranslatorEvent?.(output)
         continue
       }
-      const batch = this.own
+      const batch = this.released
       batch.reset()
-      if (batch.push(output.bytes) === -1) continue
-      if (output.direction === 'inbound') this.sendInbound(batch, now)
+      if (batch.push(output.bytes) === -1) batch.drops[DropReason.tooBig]! += 1
+      else if (output.direction === 'inbound') this.sendInbound(batch, now)
       else this.options.device.write(batch)
     }
   }
@@ -123,8 +143,9 @@ export class GatewayDataPlane {
   /** Drops since the start, indexed by `DropReason`, over both directions. */
   drops(): Float64Array {
     const sum = this.fromDevice.drops.slice()
-    for (const batch of [this.tunnels.received, this.own]) {
-      for (let reason = 0; reason < sum.length; reason++) sum[reason] = sum[reason]! + batch.drops[reason]!
+    const { received, control } = this.tunnels
+    for (const { drops } of [received, control, this.fromStreams, this.released, this.errors, this.gate.fragments]) {
+      for (let reason = 0; reason < sum.length; reason++) sum[reason] = sum[reason]! + drops[reason]!
     }
     return sum
   }
@@ -132,35 +153,19 @@ export class GatewayDataPlane {
   private sendInbound(batch: PacketBatch, now: Milliseconds): void {
     const { sessions, path } = this.options
     sessions.resolveDestinations(batch)
-    for (let slot = 0; slot < batch.count; slot++) {
-      if (batch.verdicts[slot] === Verdict.forward && batch.lengths[slot]! > sessions.mtus[batch.owners[slot]!]!)
-        this.refuseTooBig(batch, slot, now)
-    }
+    this.gate.check(batch, now)
     this.clampMss(batch)
     this.tunnels.send(batch, path, now)
   }
 
-  /** RFC 1191 §4, RFC 4443 §3.2: the sender learns what fits. The error leaves as a client's own would, translated. */
-  private refuseTooBig(batch: PacketBatch, slot: number, now: Milliseconds): void {
-    const { sessions, gatewayAddresses, translator, device } = this.options
-    const offset = batch.offsets[slot]!
-    const v4 = batch.view.getUint8(offset) >> 4 === 4
-    const source = v4 ? gatewayAddresses.ipv4 : gatewayAddresses.ipv6
-    const mtu = sessions.mtus[batch.owners[slot]!]!
-    batch.drop(slot, DropReason.tooBig)
-    if (!source) return
-    const error = buildIcmpError(batch.view, offset, batch.lengths[slot]!, {
-      type: v4 ? IcmpType.destinationUnreachable : Icmpv6Type.packetTooBig,
-      code: v4 ? 4 : 0,
-      source,
-      mtu,
-    })
-    if (!error) return
-    const answer = this.own
-    answer.reset()
-    answer.push(error)
-    translator?.translateOutbound(answer, now)
-    device.write(answer)
+  /** An error of the gateway about a packet to a client leaves as the client's own would: translated. */
+  private sendError(error: Uint8Array, now: Milliseconds): void {
+    const { translator, device } = this.options
+    const batch = this.errors
+    batch.reset()
+    batch.push(error)
+    translator?.translateOutbound(batch, now)
+    device.write(batch)
   }
 
   private clampMss(batch: PacketBatch): void {

@@ -1,4 +1,10 @@
-import { encodeDatagramFrame, type FrameType, unwrapDatagramFrames, wrapDatagramFrames } from '@twinbore/core'
+import {
+  datagramFramePayload,
+  encodeDatagramFrame,
+  type FrameType,
+  unwrapDatagramFrames,
+  wrapDatagramFrames,
+} from '@twinbore/core'
 import { DropReason, PacketBatch, type PacketBatchOptions, Verdict } from '@twinbore/core/packet'
 import type { Milliseconds } from '@twinbore/core/runtime'
 import type { DatagramSocket } from '@twinbore/tun'
@@ -36,7 +42,8 @@ export class TunnelSide {
   readonly sessions: SessionTable
   /** What `receive` fills; good until the next call. */
   readonly received: PacketBatch
-  private readonly control: PacketBatch
+  /** One control frame at a time. */
+  readonly control: PacketBatch
   private readonly outlets: TunnelOutlets
 
   constructor(sessions: SessionTable, outlets: TunnelOutlets, batch: PacketBatchOptions) {
@@ -58,9 +65,7 @@ export class TunnelSide {
     path.records.openDatagrams(batch, now)
     this.sessions.resolveAssociations(batch)
     unwrapDatagramFrames(batch, (slot, type) => {
-      const offset = batch.offsets[slot]!
-      const payload = batch.bytes.slice(offset + 1, offset + batch.lengths[slot]!)
-      this.outlets.handleControlFrame(batch.owners[slot]!, type, payload, now)
+      this.outlets.handleControlFrame(batch.owners[slot]!, type, datagramFramePayload(batch, slot), now)
     })
     this.sessions.countReceived(batch, Carrier.datagram)
     return drained

@@ -6,6 +6,7 @@ import { type AssociationOutput, DtlsAssociation, type Negotiated } from '@twinb
 import { nodeCrypto } from '@twinbore/dtls/io'
 import type { DatagramSocket } from '@twinbore/tun'
 import type { DatagramPath } from '../../data-plane/tunnel-side.ts'
+import { CLIENT_ASSOCIATION } from '../client-data-plane.ts'
 import type { DatagramSocketFactory } from '../client-options.ts'
 
 export interface DatagramClientOptions {
@@ -22,15 +23,15 @@ export interface DatagramClientHandlers {
   onEstablished(negotiated: Negotiated): void
   /** Once, unless `close` was called. */
   onClosed(loss: DatagramLoss): void
-  /** The system refused a datagram of so many bytes as too long for the path. */
-  onTooBig(bytes: number): void
+  /** The system refused a record with so many bytes of plaintext as too long for the path. */
+  onTooBig(payloadBytes: number): void
 }
 
 /** An attempt that takes longer goes on in vain: the next one follows by the session's own timers. */
 const HANDSHAKE_TIMEOUT_MS = 12_000
 const RETRANSMIT_TIMEOUT_MS = 400
-/** The only association of a path, in the client's session table. */
-export const CLIENT_ASSOCIATION = 0
+/** What a record adds to its plaintext, until it is known: the most of all cipher suites. */
+const MOST_OVERHEAD = 37
 
 /** One attempt at a datagram channel, with a UDP socket of its own, and the channel that comes of it. */
 export class DatagramClient {
@@ -38,13 +39,13 @@ export class DatagramClient {
   private readonly association: DtlsAssociation
   private readonly driver: Driver
   private readonly socket: DatagramSocket
-  private readonly handlers: DatagramClientHandlers
   private readonly gateway: number
+  private handlers: DatagramClientHandlers | undefined
+  private overhead = MOST_OVERHEAD
   private closed = false
 
-  private constructor(socket: DatagramSocket, options: DatagramClientOptions, handlers: DatagramClientHandlers) {
+  private constructor(socket: DatagramSocket, options: DatagramClientOptions) {
     this.socket = socket
-    this.handlers = handlers
     this.gateway = socket.endpoints.intern(options.address, options.offer.port)
     socket.endpoints.retain(this.gateway)
     this.association = new DtlsAssociation({
@@ -64,19 +65,29 @@ export class DatagramClient {
       },
     }
     socket.onSendError = ({ code, length }) => {
-      if (code === 'EMSGSIZE') handlers.onTooBig(length)
+      if (code === 'EMSGSIZE') this.handlers?.onTooBig(length - this.overhead)
       // The gateway's host says that nobody listens: no need to wait for the time-out.
       else if (code === 'ECONNREFUSED') this.lose('unreachable')
     }
     this.driver = drive(this.association, { clock: options.clock, onOutput: output => this.handle(output) })
   }
 
-  /** Opens the socket and begins the handshake. */
-  static async open(options: DatagramClientOptions, handlers: DatagramClientHandlers): Promise<DatagramClient> {
+  /** Opens the socket; nothing is sent before `start`. @throws TunError */
+  static async open(options: DatagramClientOptions): Promise<DatagramClient> {
     const address = options.address.includes(':') ? '::' : '0.0.0.0'
-    const client = new DatagramClient(await options.openSocket({ address, port: 0 }), options, handlers)
-    client.driver.input(now => client.association.start(now))
-    return client
+    const socket = await options.openSocket({ address, port: 0 })
+    try {
+      return new DatagramClient(socket, options)
+    } catch (error) {
+      socket.close()
+      throw error
+    }
+  }
+
+  /** Begins the handshake. */
+  start(handlers: DatagramClientHandlers): void {
+    this.handlers = handlers
+    this.driver.input(now => this.association.start(now))
   }
 
   /** Hands on what the last batch left: call it after each. */
@@ -115,7 +126,8 @@ export class DatagramClient {
         this.socket.sendTo(this.gateway, output.bytes)
         break
       case 'established':
-        this.handlers.onEstablished(output)
+        this.overhead = output.overhead
+        this.handlers?.onEstablished(output)
         break
       case 'closed':
         this.lose(
@@ -137,6 +149,6 @@ export class DatagramClient {
     this.closed = true
     this.driver.stop()
     this.socket.close()
-    this.handlers.onClosed(loss)
+    this.handlers?.onClosed(loss)
   }
 }

@@ -7,35 +7,24 @@ import {
   type FrameType,
   type ReconnectFailure,
   type TunnelParameters,
-  type TunnelRequest,
 } from '@twinbore/core'
-import {
-  ControlClient,
-  type Driver,
-  drive,
-  StreamChannel,
-  systemClock,
-  systemRandom,
-  type TunnelConnection,
-} from '@twinbore/core/io'
-import { PacketBatch } from '@twinbore/core/packet'
+import { ControlClient, type Driver, drive, StreamChannel, systemClock, type TunnelConnection } from '@twinbore/core/io'
 import type { Milliseconds } from '@twinbore/core/runtime'
 import { openDatagramSocket } from '@twinbore/tun/io'
 import { EventEmitter } from 'eventemitter3'
-import { Carrier, SessionTable } from '../../data-plane/session-table.ts'
+import { Carrier, type SessionEntry } from '../../data-plane/session-table.ts'
 import type { TunnelOutlets } from '../../data-plane/tunnel-side.ts'
 import { GatewayError } from '../../errors.ts'
 import type { RunnableTunnel } from '../../gateway.ts'
 import { pumpWhileReadable } from '../../io/pump.ts'
 import { type Logger, silentLogger } from '../../log/logger.ts'
-import { CLIENT_SESSION, ClientDataPlane } from '../client-data-plane.ts'
+import { CLIENT_ASSOCIATION, CLIENT_SESSION, ClientDataPlane } from '../client-data-plane.ts'
 import type { ClientInterface, ConnectOptions, TunnelClientEvents } from '../client-options.ts'
-import { CLIENT_ASSOCIATION, DatagramClient } from './datagram-client.ts'
+import { sameAddresses, tunnelRequest } from '../tunnel-request.ts'
+import { ClientDatagrams } from './client-datagrams.ts'
 import { systemInterface } from './system-interface.ts'
 
 const carrierOf = { none: Carrier.none, stream: Carrier.stream, datagram: Carrier.datagram } as const
-/** The link MTU that is told to the gateway; the path MTU search of the session corrects it downwards. */
-const LINK_MTU = 1500
 
 /** A client's tunnel: logs in, keeps both channels up, and moves packets between them and an interface. */
 export class TunnelClient extends EventEmitter<TunnelClientEvents> implements RunnableTunnel, TunnelOutlets {
@@ -43,9 +32,9 @@ export class TunnelClient extends EventEmitter<TunnelClientEvents> implements Ru
   private readonly options: ConnectOptions
   private readonly log: Logger
   private readonly control: ControlClient
+  private readonly datagrams: ClientDatagrams
   private readonly abort = new AbortController()
-  private readonly sessions = new SessionTable(1)
-  private readonly streamBatch = new PacketBatch()
+  private started = false
   private cookie: { readonly cookie: string; readonly host?: string; readonly port?: number } | undefined
   private granted: TunnelConnection | undefined
   private session: ClientSession | undefined
@@ -53,9 +42,8 @@ export class TunnelClient extends EventEmitter<TunnelClientEvents> implements Ru
   private plane: ClientDataPlane | undefined
   private interface: ClientInterface | undefined
   private stream: StreamChannel | undefined
-  /** The datagram channel in use, and the attempt that may replace it. */
-  private datagram: DatagramClient | undefined
-  private attempt: DatagramClient | undefined
+  /** Why the tunnel was ended from this side, when nobody asked for it. */
+  private failure: GatewayError | undefined
   private resolveStopped!: (failure: Error | undefined) => void
 
   constructor(options: ConnectOptions) {
@@ -63,6 +51,24 @@ export class TunnelClient extends EventEmitter<TunnelClientEvents> implements Ru
     this.options = options
     this.log = options.log ?? silentLogger
     this.control = new ControlClient(options)
+    this.datagrams = new ClientDatagrams(
+      {
+        onOpened: (path, maxPayload) => {
+          if (this.plane) this.plane.path = path
+          this.driver?.input(now => this.session?.datagramOpened(maxPayload, now))
+        },
+        onClosed: loss => {
+          if (this.plane) this.plane.path = undefined
+          this.driver?.input(now => this.session?.datagramClosed(loss, now))
+        },
+        onFailed: loss => this.driver?.input(now => this.session?.datagramFailed(loss, now)),
+        onTooBig: bytes => this.driver?.input(now => this.session?.handleMessageTooBig(bytes, now)),
+        pump: path => this.plane?.pumpPath(path, systemClock.now()) ?? true,
+        settle: () => this.noteTraffic(systemClock.now()),
+      },
+      options.openDatagramSocket ?? openDatagramSocket,
+      this.log,
+    )
     this.stopped = new Promise(resolve => {
       this.resolveStopped = resolve
     })
@@ -93,12 +99,20 @@ export class TunnelClient extends EventEmitter<TunnelClientEvents> implements Ru
   }
 
   async start(): Promise<TunnelParameters> {
-    const { credentials, cookie } = this.options
+    if (this.started) throw new TypeError('a tunnel is started once')
+    this.started = true
+    const { credentials, cookie, datagram = true } = this.options
     const { signal } = this.abort
     try {
       this.cookie = cookie === undefined ? await this.control.login({ ...credentials, signal }) : { cookie }
-      const connection = await this.control.connect({ ...this.cookie, request: this.request([]), signal })
-      await this.begin(connection)
+      const request = tunnelRequest(hostname(), datagram)
+      const connection = await this.control.connect({ ...this.cookie, request, signal })
+      try {
+        await this.begin(connection)
+      } catch (error) {
+        connection.socket.destroy()
+        throw error
+      }
       return connection.parameters
     } catch (error) {
       this.close()
@@ -109,9 +123,9 @@ export class TunnelClient extends EventEmitter<TunnelClientEvents> implements Ru
 
   async stop(_options: { readonly immediately?: boolean } = {}): Promise<void> {
     this.abort.abort()
-    const { session, driver } = this
-    if (session && !session.closed) driver?.input(now => session.disconnect('user-left', now))
-    else this.resolveStopped(undefined)
+    const { session } = this
+    if (session && !session.closed) this.driver?.input(now => session.disconnect('user-left', now))
+    else if (!this.started) this.resolveStopped(undefined)
     await this.stopped
   }
 
@@ -127,26 +141,18 @@ export class TunnelClient extends EventEmitter<TunnelClientEvents> implements Ru
   }
 
   private async begin(connection: TunnelConnection): Promise<void> {
-    const { parameters } = connection
+    const { parameters, socket } = connection
     const makeInterface = this.options.interface ?? systemInterface({ log: this.log })
-    try {
-      this.interface = await makeInterface(parameters, connection.remoteAddress)
-    } catch (error) {
-      connection.socket.destroy()
-      throw error
-    }
+    this.interface = await makeInterface(parameters, connection.remoteAddress)
+    if (this.abort.signal.aborted) throw new CoreError('ERR_ABORTED', 'the caller gave up')
+    if (socket.destroyed) throw new CoreError('ERR_CONNECTION_FAILED', 'the gateway closed the connection')
+
     const { device } = this.interface
-    this.sessions.install({
-      ipv4: parameters.ipv4?.address.bytes,
-      ipv6: parameters.ipv6?.address.bytes,
-      mtu: parameters.mtu,
-    })
-    this.sessions.setAssociation(CLIENT_SESSION, CLIENT_ASSOCIATION)
     const plane = new ClientDataPlane({
-      sessions: this.sessions,
+      lease: leaseOf(parameters),
       outlets: this,
       device,
-      batch: { slotBytes: Math.max(2048, device.mtu) },
+      batch: { slotBytes: Math.max(2048, device.mtu, parameters.mtu) },
     })
     this.plane = plane
     const { datagram = true, reconnectSeconds } = this.options
@@ -159,15 +165,17 @@ export class TunnelClient extends EventEmitter<TunnelClientEvents> implements Ru
       onOutput: (output, now) => this.handleOutput(output, now),
       keepsProcessAlive: true,
     })
-    this.attachStream(connection)
+    this.attachStream(connection, plane)
     pumpWhileReadable(
       device,
       () => plane.pumpDevice(systemClock.now()),
       () => this.noteTraffic(systemClock.now()),
     )
+    device.onLost = error =>
+      this.fail(new GatewayError('ERR_GATEWAY_HOST', `the interface is lost: ${error.message}`, { cause: error }))
   }
 
-  private attachStream(connection: TunnelConnection): void {
+  private attachStream(connection: TunnelConnection, plane: ClientDataPlane): void {
     const { parameters, socket, head } = connection
     this.granted = connection
     const previous = this.stream
@@ -175,10 +183,8 @@ export class TunnelClient extends EventEmitter<TunnelClientEvents> implements Ru
       socket,
       {
         onPackets: batch => {
-          const now = systemClock.now()
-          this.sessions.countReceived(batch, Carrier.stream)
-          this.plane?.deliver(batch)
-          this.noteTraffic(now)
+          plane.handleStreamPackets(batch)
+          this.noteTraffic(systemClock.now())
         },
         onControl: (type, payload) => this.driver?.input(now => this.session?.handleStreamFrame(type, payload, now)),
         onClosed: loss => {
@@ -188,7 +194,7 @@ export class TunnelClient extends EventEmitter<TunnelClientEvents> implements Ru
           this.driver?.input(now => this.session?.streamClosed(loss, now))
         },
       },
-      { batch: this.streamBatch, owner: CLIENT_SESSION },
+      { batch: plane.fromStream, owner: CLIENT_SESSION },
     )
     this.stream = stream
     previous?.end()
@@ -197,29 +203,24 @@ export class TunnelClient extends EventEmitter<TunnelClientEvents> implements Ru
   }
 
   private handleOutput(output: ClientSessionOutput, now: Milliseconds): void {
+    const { plane } = this
     switch (output.type) {
       case 'frame':
         if (output.channel === 'stream') this.stream?.sendFrame(output.frameType, output.payload)
-        else if (this.plane?.path)
-          this.plane.tunnels.sendControlFrame(
-            CLIENT_ASSOCIATION,
-            output.frameType,
-            output.payload,
-            this.plane.path,
-            now,
-          )
+        else if (plane?.path)
+          plane.tunnels.sendControlFrame(CLIENT_ASSOCIATION, output.frameType, output.payload, plane.path, now)
         break
       case 'channel-changed': {
         const { from, to, reason } = output
-        this.sessions.carriers[CLIENT_SESSION] = carrierOf[to]
+        if (plane) plane.sessions.carriers[CLIENT_SESSION] = carrierOf[to]
         this.log.info(`data goes by the ${to} channel`, { from, to, reason })
         this.emit('channel-changed', { from, to, reason })
         break
       }
       case 'mtu-changed':
-        this.sessions.mtus[CLIENT_SESSION] = output.mtu
-        if (this.granted) this.interface?.update?.(this.granted.parameters, output.mtu)
+        if (plane) plane.sessions.mtus[CLIENT_SESSION] = output.mtu
         this.log.info('tunnel MTU changed', { mtu: output.mtu })
+        this.updateInterface(output.mtu)
         this.emit('mtu-changed', { mtu: output.mtu })
         break
       case 'close-stream':
@@ -227,115 +228,75 @@ export class TunnelClient extends EventEmitter<TunnelClientEvents> implements Ru
         this.stream = undefined
         break
       case 'close-datagram':
-        this.closeDatagram()
+        this.datagrams.close()
+        if (plane) plane.path = undefined
         break
       case 'reconnect-stream':
         void this.reconnect(output.cause)
         break
-      case 'open-datagram':
-        void this.openDatagram()
+      case 'open-datagram': {
+        const { parameters, remoteAddress: address, pskKey } = this.granted!
+        if (parameters.datagram) void this.datagrams.open({ offer: parameters.datagram, address, pskKey })
         break
+      }
       case 'closed':
         this.log.info('tunnel closed', { reason: output.reason, text: output.text })
-        this.emit('closed', { reason: output.reason, text: output.text })
         this.close()
-        this.resolveStopped(
-          output.reason === 'user-left'
-            ? undefined
-            : new GatewayError('ERR_GATEWAY_UNREACHABLE', output.text || `the tunnel ended: ${output.reason}`),
-        )
+        this.emit('closed', { reason: output.reason, text: output.text })
+        this.resolveStopped(this.failure ?? endOf(output))
         break
     }
   }
 
   private async reconnect(cause: 'lost' | 'rekey'): Promise<void> {
-    const { granted, cookie } = this
-    if (!granted || !cookie) return
-    const { ipv4, ipv6 } = granted.parameters
-    const held = [ipv4?.address, ipv6?.address].flatMap(address => address ?? [])
+    const { granted, cookie, plane, options } = this
+    if (!granted || !cookie || !plane) return
+    let connection: TunnelConnection
     try {
-      const request = this.request(held)
-      const connection = await this.control.connect({ ...cookie, request, signal: this.abort.signal })
-      if (this.session?.closed !== false) {
-        connection.socket.destroy()
-        return
-      }
-      this.log.info(cause === 'lost' ? 'stream channel re-established' : 'stream channel renewed')
-      this.attachStream(connection)
-      this.emit('stream-renewed', { parameters: connection.parameters })
+      const request = tunnelRequest(hostname(), options.datagram ?? true, granted.parameters)
+      connection = await this.control.connect({ ...cookie, request, signal: this.abort.signal })
     } catch (error) {
-      const failure = reconnectFailure(error)
-      this.log.warn('stream channel not brought back', {
-        reason: error instanceof Error ? error.message : String(error),
-      })
-      this.driver?.input(now => this.session?.reconnectFailed(failure, now))
-    }
-  }
-
-  private async openDatagram(): Promise<void> {
-    const { granted } = this
-    const offer = granted?.parameters.datagram
-    if (!granted || !offer) return
-    this.attempt?.close()
-    this.attempt = undefined
-    const { remoteAddress: address, pskKey } = granted
-    let client: DatagramClient | undefined
-    const lose = (loss: Parameters<ClientSession['datagramFailed']>[0]) => {
-      this.log.debug('datagram channel lost', { reason: loss })
-      if (client !== undefined && client === this.datagram) {
-        this.datagram = undefined
-        if (this.plane) this.plane.path = undefined
-        this.driver?.input(now => this.session?.datagramClosed(loss, now))
-      } else if (client === this.attempt) {
-        this.attempt = undefined
-        this.driver?.input(now => this.session?.datagramFailed(loss, now))
-      }
-    }
-    try {
-      const openSocket = this.options.openDatagramSocket ?? openDatagramSocket
-      const options = { offer, address, pskKey, openSocket, clock: systemClock, random: systemRandom }
-      client = await DatagramClient.open(options, {
-        onEstablished: ({ cipherSuite, overhead, maxPlaintextBytes }) => {
-          const previous = this.datagram
-          this.datagram = client
-          this.attempt = undefined
-          if (this.plane) this.plane.path = client!.path
-          this.log.info('datagram channel established', { cipher: cipherSuite })
-          const fitting = LINK_MTU - (address.includes(':') ? 40 : 20) - 8 - overhead
-          this.driver?.input(now => this.session?.datagramOpened(Math.min(maxPlaintextBytes, fitting), now))
-          previous?.close()
-        },
-        onClosed: lose,
-        onTooBig: bytes => this.driver?.input(now => this.session?.handleMessageTooBig(bytes - RECORD_OVERHEAD, now)),
-      })
-    } catch (error) {
-      this.log.warn('no UDP socket', { reason: String(error) })
-      lose('error')
+      if (this.session?.closed !== false) return
+      this.log.warn('stream channel not brought back', { reason: String((error as Error).message) })
+      this.driver?.input(now => this.session?.reconnectFailed(reconnectFailure(error), now))
       return
     }
-    if (this.session?.closed !== false) return client.close()
-    this.attempt = client
-    const opened = client
-    pumpWhileReadable(
-      opened.path.socket,
-      () => this.plane?.pumpPath(opened.path, systemClock.now()) ?? true,
-      () => {
-        this.noteTraffic(systemClock.now())
-        opened.settle()
-      },
-    )
+    if (this.session?.closed !== false) {
+      connection.socket.destroy()
+      return
+    }
+    const { parameters } = connection
+    this.log.info(cause === 'lost' ? 'stream channel re-established' : 'stream channel renewed')
+    const haveMoved = !sameAddresses(granted.parameters, parameters)
+    if (haveMoved) {
+      this.noteTraffic(systemClock.now())
+      plane.setLease(leaseOf(parameters))
+    }
+    this.attachStream(connection, plane)
+    const isUpdated = this.updateInterface(this.session.mtu)
+    if (haveMoved && !isUpdated) {
+      this.fail(
+        new GatewayError('ERR_GATEWAY_HOST', 'the gateway leases other addresses, which the interface can not take'),
+      )
+      return
+    }
+    this.emit('stream-renewed', { parameters })
   }
 
-  private closeDatagram(): void {
-    this.datagram?.close()
-    this.attempt?.close()
-    this.datagram = undefined
-    this.attempt = undefined
-    if (this.plane) this.plane.path = undefined
+  /** Tells the interface what holds now. Returns whether it has taken it. */
+  private updateInterface(mtu: number): boolean {
+    if (!this.interface?.update || !this.granted) return false
+    try {
+      this.interface.update(this.granted.parameters, mtu)
+      return true
+    } catch (error) {
+      this.log.warn('the interface does not take what the gateway grants', { reason: String((error as Error).message) })
+      return false
+    }
   }
 
   private noteTraffic(now: Milliseconds): void {
-    this.sessions.drainActivity((_, carrier, traffic) => {
+    this.plane?.sessions.drainActivity((_, carrier, traffic) => {
       const channel = carrier === Carrier.stream ? 'stream' : 'datagram'
       this.session?.noteReceived(channel, traffic.packetsReceived, traffic.bytesReceived, now)
       this.session?.noteSent(channel, traffic.packetsSent, traffic.bytesSent, now)
@@ -343,35 +304,31 @@ export class TunnelClient extends EventEmitter<TunnelClientEvents> implements Ru
     this.driver?.settle()
   }
 
+  /** Ends the tunnel for a reason of this computer. */
+  private fail(error: GatewayError): void {
+    this.failure ??= error
+    this.log.error('the tunnel ends', { reason: error.message })
+    this.driver?.input(now => this.session?.disconnect('user-left', now))
+  }
+
   private close(): void {
     this.abort.abort()
     this.driver?.stop()
     this.stream?.end()
-    this.closeDatagram()
+    this.datagrams.close()
     this.interface?.close()
-  }
-
-  private request(addresses: TunnelRequest['addresses']): TunnelRequest {
-    return {
-      hostname: hostname(),
-      ipv4: true,
-      ipv6: true,
-      fullIpv6: true,
-      addresses,
-      baseMtu: LINK_MTU,
-      streamEncodings: [],
-      device: {},
-      ...(this.options.datagram !== false && {
-        datagram: { cipherSuites: ['PSK-NEGOTIATE'], dtls12CipherSuites: [], encodings: [] },
-      }),
-    }
   }
 }
 
-/** Header, explicit nonce and tag of an AES-GCM record, the largest there is. */
-const RECORD_OVERHEAD = 37
+function leaseOf({ ipv4, ipv6, mtu }: TunnelParameters): SessionEntry {
+  return { ipv4: ipv4?.address.bytes, ipv6: ipv6?.address.bytes, mtu }
+}
+
+function endOf({ reason, text }: Extract<ClientSessionOutput, { type: 'closed' }>): GatewayError | undefined {
+  if (reason === 'user-left') return undefined
+  return new GatewayError('ERR_GATEWAY_UNREACHABLE', text || `the tunnel ended: ${reason}`)
+}
 
 function reconnectFailure(error: unknown): ReconnectFailure {
-  if (!(error instanceof CoreError)) return 'unreachable'
-  return error.code === 'ERR_COOKIE_REJECTED' ? 'refused' : 'unreachable'
+  return error instanceof CoreError && error.code === 'ERR_COOKIE_REJECTED' ? 'refused' : 'unreachable'
 }
