@@ -60,7 +60,7 @@ export { type LoadedConfig, loadConfigFile, loadGatewayOptions } from './config/
 export { gatewayJsonSchema, type JsonSchema } from './config/json-schema.ts'
 // The gateway
 export { createGateway } from './control-plane/io/create-gateway.ts'
-export { Gateway, type GatewayHands } from './control-plane/io/gateway.ts'
+export { Gateway, type GatewayHands, type GatewayStats } from './control-plane/io/gateway.ts'
 export type { GatewayEvents, SessionFacts } from './control-plane/session-facts.ts'
 export { type DeviceEgressOptions, deviceEgress } from './egress/device-egress.ts'
 export type { Egress, Translation } from './egress/egress.ts'

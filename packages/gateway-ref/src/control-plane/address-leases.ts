@@ -16,6 +16,13 @@ export interface AddressWish {
   readonly wishes: readonly IpAddress[]
 }
 
+export interface LeaseResult {
+  /** `undefined` when there was none of any family. */
+  readonly addresses: LeasedAddresses | undefined
+  /** The prefixes that were asked and had none left. */
+  readonly exhausted: readonly Prefix[]
+}
+
 /** The gateway's pools, one for each family. */
 export class AddressLeases {
   private readonly pools: readonly AddressPool[]
@@ -32,32 +39,34 @@ export class AddressLeases {
     )
   }
 
+  /** How many addresses are leased, over both families. */
+  get size(): number {
+    return this.leases.size
+  }
+
   /** The gateway's own address inside the pool of a family. */
   gateway(family: Family): IpAddress | undefined {
     return this.pools.find(pool => pool.prefix.family === family)?.gateway
   }
 
-  /** Leases what can be leased. One family is enough; a text says why there is none. */
-  take({ user, wishes, ...wanted }: AddressWish, now: Milliseconds): LeasedAddresses | string {
-    const leased: { ipv4?: IpAddress; ipv6?: IpAddress } = {}
-    let exhausted: Prefix | undefined
+  /** Leases what can be leased; one family is enough. */
+  take({ user, wishes, ...wanted }: AddressWish, now: Milliseconds): LeaseResult {
+    const addresses: { ipv4?: IpAddress; ipv6?: IpAddress } = {}
+    const exhausted: Prefix[] = []
     for (const pool of this.pools) {
-      const key = pool.prefix.family === 4 ? 'ipv4' : 'ipv6'
+      const { family } = pool.prefix
+      const key = family === 4 ? 'ipv4' : 'ipv6'
       if (!wanted[key]) continue
-      const outcome = pool.take(
-        user,
-        now,
-        wishes.find(({ family }) => family === pool.prefix.family),
-      )
+      const wish = wishes.find(address => address.family === family && !pool.leaseOf(address))
+      const outcome = pool.take(user, now, wish)
       if (outcome.type === 'refused') {
-        exhausted = pool.prefix
+        exhausted.push(pool.prefix)
         continue
       }
-      leased[key] = outcome.lease.address
+      addresses[key] = outcome.lease.address
       this.leases.set(outcome.lease.address.toString(), outcome.lease)
     }
-    if (leased.ipv4 || leased.ipv6) return leased
-    return exhausted ? `The address pool ${exhausted} is exhausted` : 'No address of the families that were asked for'
+    return { addresses: addresses.ipv4 || addresses.ipv6 ? addresses : undefined, exhausted }
   }
 
   release(addresses: LeasedAddresses, now: Milliseconds): void {

@@ -20,14 +20,6 @@ const KEEPALIVE_SECONDS = 20
 /** Keys are renewed by a new tunnel once a day; sessions are usually shorter. */
 const REKEY_SECONDS = 86_400
 
-/** The name of the only kind of datagram channel that is offered: a key exported from the TLS channel. */
-export const PSK_NEGOTIATE = 'PSK-NEGOTIATE'
-
-/** Whether the client can use the datagram channel that this gateway has. */
-export function wantsDatagramChannel(request: TunnelRequest): boolean {
-  return request.datagram?.cipherSuites.includes(PSK_NEGOTIATE) ?? false
-}
-
 /** What a gateway grants to a client: its configuration, fitted to what the client asked for. */
 export function grantParameters(config: GatewayConfig, input: GrantInput): TunnelParameters {
   const { request, leased, outerFamily, datagram } = input

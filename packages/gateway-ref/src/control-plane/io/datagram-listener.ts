@@ -32,7 +32,7 @@ const RETRANSMIT_TIMEOUT_MS = 400
 /** The gateway's UDP port: DTLS with keys of the TLS channel. Records are opened and sealed by the data plane, through `path`. */
 export class DatagramListener {
   readonly path: DatagramPath
-  readonly server: DtlsServer
+  private readonly server: DtlsServer
   private readonly options: DatagramListenerOptions
   private readonly driver: Driver
   /** Who is at an endpoint, and what a record adds to its plaintext there. */
@@ -73,6 +73,10 @@ export class DatagramListener {
     if (peer) this.options.host.handleDatagramTooBig(peer.association, bytes - peer.overhead)
   }
 
+  stats(): ReturnType<DtlsServer['stats']> {
+    return this.server.stats()
+  }
+
   stop(): void {
     this.driver.stop()
   }
@@ -95,8 +99,11 @@ export class DatagramListener {
         break
       case 'endpoint-changed': {
         const peer = this.peers.get(output.from)
-        this.peers.delete(output.from)
-        if (peer) this.peers.set(output.to, peer)
+        // Somebody else may be there by now.
+        if (peer?.association === output.association) {
+          this.peers.delete(output.from)
+          this.peers.set(output.to, peer)
+        }
         log.info('datagram channel follows its client to another address', {
           from: socket.endpoints.addressOf(output.from),
           to: socket.endpoints.addressOf(output.to),

@@ -9,7 +9,6 @@ import {
   type TunnelParameters,
 } from '@twinbore/core'
 import { type Driver, drive, type EstablishedStream, StreamChannel } from '@twinbore/core/io'
-import type { PacketBatch } from '@twinbore/core/packet'
 import type { Clock, Milliseconds } from '@twinbore/core/runtime'
 import type { GatewayDataPlane } from '../../data-plane/gateway-data-plane.ts'
 import { Carrier, type SessionTable, type Traffic } from '../../data-plane/session-table.ts'
@@ -21,12 +20,11 @@ export interface LiveSessionHost {
   readonly sessions: SessionTable
   readonly plane: GatewayDataPlane
   readonly path: DatagramPath | undefined
-  /** Where the stream channels put what comes in; one for all, as each empties it before it returns. */
-  readonly streamBatch: PacketBatch
   /** Traffic was counted in the session table: tells the sessions. */
   noteActivity(now: Milliseconds): void
   closeAssociation(association: number): void
   handleChannelChange(session: LiveSession, change: ChannelChange): void
+  /** The session has no stream any more, and may get another. */
   handleStreamLoss(session: LiveSession): void
   handleClosed(session: LiveSession, reason: CloseReason, text: string): void
 }
@@ -62,6 +60,10 @@ export class LiveSession {
     return this.machine.activeChannel
   }
 
+  get hasStream(): boolean {
+    return this.stream !== undefined
+  }
+
   /** A stream after CONNECT takes the place of the one before. */
   attachStream({ socket, head }: EstablishedStream, parameters: TunnelParameters): void {
     this.stream?.destroy()
@@ -81,7 +83,7 @@ export class LiveSession {
           this.driver.input(now => this.machine.streamClosed(loss, now))
         },
       },
-      { batch: this.host.streamBatch, owner: this.index },
+      { batch: this.host.plane.fromStreams, owner: this.index },
     )
     this.stream = stream
     this.driver.input(now => this.machine.streamAttached(parameters, now))
@@ -123,7 +125,7 @@ export class LiveSession {
     this.driver.settle()
   }
 
-  /** Ends the session; `handleClosed` of the host follows. */
+  /** Ends the session. `handleClosed` of the host follows: at once, or after the output that this is called from. */
   disconnect(reason: CloseReason): void {
     this.driver.input(now => this.machine.disconnect(reason, now))
   }
@@ -150,6 +152,7 @@ export class LiveSession {
       case 'close-stream':
         this.stream?.end()
         this.stream = undefined
+        if (!this.machine.closed) this.host.handleStreamLoss(this)
         break
       case 'close-datagram': {
         const association = sessions.associations[this.index]!

@@ -1,7 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { TLSSocket } from 'node:tls'
 import {
-  type ActiveChannel,
   type CloseReason,
   type DatagramLoss,
   type FrameType,
@@ -9,12 +7,12 @@ import {
   type SessionEndReason,
   type SessionRecord,
   SessionRegistry,
-  type SessionRegistryLimits,
   type SessionRegistryOutput,
+  type TunnelParameters,
+  wantsPsk,
 } from '@twinbore/core'
 import { IpAddress } from '@twinbore/core/address'
 import { type Driver, drive, type LoginContext, type SessionGrant, type TunnelAttempt } from '@twinbore/core/io'
-import { PacketBatch, type PacketBatchOptions } from '@twinbore/core/packet'
 import type { Clock, Milliseconds, Random } from '@twinbore/core/runtime'
 import type { UserFacts } from '../../auth/authenticator.ts'
 import type { GatewayConfig } from '../../config/gateway-config.ts'
@@ -23,9 +21,14 @@ import { Carrier, type SessionTable } from '../../data-plane/session-table.ts'
 import type { DatagramPath, TunnelOutlets } from '../../data-plane/tunnel-side.ts'
 import type { Logger } from '../../log/logger.ts'
 import type { AddressLeases, LeasedAddresses } from '../address-leases.ts'
-import { type GrantInput, grantParameters, wantsDatagramChannel } from '../grant-parameters.ts'
+import { AppIds } from '../app-ids.ts'
+import { closeReasons, endReasonOf } from '../end-reasons.ts'
+import { type GrantInput, grantParameters } from '../grant-parameters.ts'
+import { bytesOf, factsOf, type Holding, newHolding } from '../holding.ts'
+import { registryLimits } from '../registry-limits.ts'
 import type { SessionFacts } from '../session-facts.ts'
 import { type ChannelChange, LiveSession, type LiveSessionHost } from './live-session.ts'
+import { OpenStreams } from './open-streams.ts'
 
 /** What the control plane tells the gateway about sessions. */
 export interface SessionHostEvents {
@@ -45,61 +48,41 @@ export interface SessionHostOptions {
   readonly sessions: SessionTable
   readonly leases: AddressLeases
   readonly events: SessionHostEvents
-  readonly batch: PacketBatchOptions
   /** The UDP port that is announced; `undefined` without a datagram channel. */
-  readonly datagramPort: () => number | undefined
+  readonly datagramPort: number | undefined
+  /** What is known of a user; `undefined` when they may not come in (any more). */
   readonly factsOf: (username: string) => UserFacts | undefined
   readonly closeAssociation: (association: number) => void
 }
 
-/** What a session keeps besides its cookie. */
-interface Holding {
-  readonly addresses: LeasedAddresses
-  live: LiveSession | undefined
-  remoteAddress: string
-  userAgent: string | undefined
-  appId: string | undefined
-  pskKey: Uint8Array
-  /** Family of the addresses that client and gateway talk with, and the link MTU between them. */
-  outerFamily: 4 | 6
-  linkMtu: number
-  /** Traffic of live sessions before this one. */
-  bytesOutbound: number
-  bytesInbound: number
-  lastChannel: ActiveChannel
-}
-
-type Record = SessionRecord<Holding>
+type Record = SessionRecord<Holding<LiveSession>>
 
 /** The sessions of a gateway: cookies, addresses, live sessions, and who is who in the data plane. */
 export class SessionHost implements LiveSessionHost, TunnelOutlets {
   readonly clock: Clock
   readonly sessions: SessionTable
-  readonly streamBatch: PacketBatch
   plane!: GatewayDataPlane
   path: DatagramPath | undefined
   config: GatewayConfig
   /** While draining nobody gets in, and sessions that lose their stream stay as they are. */
   draining = false
   private readonly options: SessionHostOptions
-  private readonly registry: SessionRegistry<Holding>
+  private readonly registry: SessionRegistry<Holding<LiveSession>>
   private readonly registryDriver: Driver
-  /** Session records by data plane number, and by the App-ID of their newest stream (hexadecimal). */
+  /** Session records by data plane number. */
   private readonly byIndex: (Record | undefined)[] = []
-  private readonly byAppId = new Map<string, Record>()
-  /** Streams that are open, those that are being ended included. */
-  private readonly streams = new Set<TLSSocket>()
+  private readonly appIds = new AppIds<Record>()
+  private readonly streams = new OpenStreams()
 
   constructor(options: SessionHostOptions) {
     this.options = options
     this.config = options.config
     this.clock = options.clock
     this.sessions = options.sessions
-    this.streamBatch = new PacketBatch(options.batch)
     this.registry = new SessionRegistry({
       random: options.random,
       hash: bytes => createHash('sha256').update(bytes).digest(),
-      limits: registryLimits(options.config),
+      limits: registryLimits(options.config.session),
     })
     this.registryDriver = drive(this.registry, {
       clock: this.clock,
@@ -116,10 +99,18 @@ export class SessionHost implements LiveSessionHost, TunnelOutlets {
     return Array.from(this.registry.sessions(), record => factsOf(record, this.sessions))
   }
 
-  /** From now on sessions and reconnections get what this configuration grants. */
+  /**
+   * From now on sessions and reconnections get what this configuration grants. Sessions of users who may not come in any
+   * more are ended.
+   */
   reconfigure(config: GatewayConfig): void {
     this.config = config
-    this.registryDriver.input(now => this.registry.setLimits(registryLimits(config), now))
+    this.registryDriver.input(now => {
+      this.registry.setLimits(registryLimits(config.session), now)
+      for (const { id, identity } of [...this.registry.sessions()]) {
+        if (!this.options.factsOf(identity.username)) this.registry.end(id, 'terminated')
+      }
+    })
   }
 
   /** Somebody has passed every check. */
@@ -154,31 +145,37 @@ export class SessionHost implements LiveSessionHost, TunnelOutlets {
         return
       }
       const { session, stream } = connected
-      const holding = session.lease ?? this.lease(session, attempt, now)
+      const user = this.options.factsOf(session.identity.username)
+      if (!user) {
+        attempt.refuse(401, 'The user may not connect any more')
+        this.registry.end(session.id, 'terminated')
+        return
+      }
+      const holding = session.lease ?? this.hold(session, user, attempt, now)
       if (typeof holding === 'string') {
         attempt.refuse(503, holding)
         this.registry.end(session.id, 'terminated')
         return
       }
-      const { established, resumed } = this.options.events
-      const announce = session.lease ? resumed : established
       session.lease = holding
-      if (!this.connect(session, holding, attempt, announce, now)) this.registry.streamLost(session.id, stream, now)
+      const isConnected = this.connect(session, holding, attempt, now)
+      // The client has gone meanwhile; a stream from before may be left.
+      if (!isConnected && !holding.live?.hasStream) this.registry.streamLost(session.id, stream, now)
     })
   }
 
   /** The key of the DTLS handshake that names this App-ID. */
   findPsk(appId: Uint8Array): Uint8Array | undefined {
-    return this.byAppId.get(Buffer.from(appId).toString('hex'))?.lease?.pskKey
+    return this.appIds.find(appId)?.lease?.pskKey
   }
 
   knowsAppId(appId: Uint8Array): boolean {
-    return this.byAppId.has(Buffer.from(appId).toString('hex'))
+    return this.appIds.find(appId) !== undefined
   }
 
   /** A DTLS handshake is complete. `overhead`: what a record adds to its plaintext. */
   attachAssociation(association: number, appId: Uint8Array, overhead: number, maxPlaintextBytes: number): void {
-    const holding = this.byAppId.get(Buffer.from(appId).toString('hex'))?.lease
+    const holding = this.appIds.find(appId)?.lease
     if (!holding?.live) {
       this.options.closeAssociation(association)
       return
@@ -226,12 +223,12 @@ export class SessionHost implements LiveSessionHost, TunnelOutlets {
   async stop(): Promise<void> {
     this.endAll('gateway-shutdown')
     this.registryDriver.stop()
-    await Promise.all(Array.from(this.streams, socket => new Promise(resolve => socket.once('close', resolve))))
+    await this.streams.closed()
   }
 
   /** Cuts the streams that are still being ended. */
   destroyStreams(): void {
-    for (const socket of this.streams) socket.destroy()
+    this.streams.destroy()
   }
 
   // Of the data plane.
@@ -265,56 +262,59 @@ export class SessionHost implements LiveSessionHost, TunnelOutlets {
     if (!record?.lease) return
     this.noteActivity(this.clock.now())
     const facts = factsOf(record, this.sessions)
-    this.forgetLive(record)
+    this.forgetLive(record.lease)
     this.options.events.closed(facts, reason, (this.clock.now() - record.createdAt) / 1000)
     if (text !== '' && reason === 'protocol-violation') this.options.log.debug('session closed', { text })
-    this.registryDriver.input(now => {
-      if (reason === 'drained') this.registry.streamLost(record.id, record.stream, now)
-      else this.registry.end(record.id, endReasons[reason] ?? 'terminated')
-    })
+    // The registry may have ended it from within one of its own outputs.
+    if (record.state === 'ended') this.release(record, this.clock.now())
+    else
+      this.registryDriver.input(now => {
+        if (reason === 'drained') this.registry.streamLost(record.id, record.stream, now)
+        else this.registry.end(record.id, endReasonOf(reason))
+      })
   }
 
-  private lease(record: Record, attempt: TunnelAttempt, now: Milliseconds): Holding | string {
-    const { identity } = record
+  /** Leases addresses for a session that comes for the first time. A text says why there are none. */
+  private hold(
+    { identity }: Record,
+    user: UserFacts,
+    attempt: TunnelAttempt,
+    now: Milliseconds,
+  ): Holding<LiveSession> | string {
     const { request } = attempt
-    const reserved = (this.options.factsOf(identity.username)?.addresses ?? []).flatMap(
-      text => IpAddress.parse(text) ?? [],
-    )
-    const addresses = this.options.leases.take(
+    const reserved = user.addresses.flatMap(text => IpAddress.parse(text) ?? [])
+    const { addresses, exhausted } = this.options.leases.take(
       { user: identity.username, ipv4: request.ipv4, ipv6: request.ipv6, wishes: [...reserved, ...request.addresses] },
       now,
     )
-    if (typeof addresses === 'string') {
-      this.options.log.warn('no address for a session', { user: identity.username, reason: addresses })
-      return addresses
+    for (const pool of exhausted) {
+      this.options.log.warn('the address pool is exhausted', { pool: pool.toString(), user: identity.username })
     }
-    return {
-      addresses,
-      live: undefined,
-      remoteAddress: attempt.remoteAddress,
-      userAgent: request.userAgent,
-      appId: undefined,
-      pskKey: attempt.pskKey,
-      outerFamily: 4,
-      linkMtu: 0,
-      bytesOutbound: 0,
-      bytesInbound: 0,
-      lastChannel: 'none',
+    if (!addresses) {
+      return exhausted.length > 0
+        ? `The address pool ${exhausted.join(' and ')} is exhausted`
+        : 'No address of the families that were asked for'
+    }
+    const { remoteAddress, pskKey } = attempt
+    return newHolding(addresses, { remoteAddress, userAgent: request.userAgent, pskKey })
+  }
+
+  private announce(record: Record, holding: Holding<LiveSession>): void {
+    const { established, resumed } = this.options.events
+    const facts = factsOf(record, this.sessions)
+    if (holding.announced) resumed(facts)
+    else {
+      holding.announced = true
+      established(facts)
     }
   }
 
   /** Answers a CONNECT and puts the stream to work. False when the client has gone meanwhile. */
-  private connect(
-    record: Record,
-    holding: Holding,
-    attempt: TunnelAttempt,
-    announce: (facts: SessionFacts) => void,
-    now: Milliseconds,
-  ): boolean {
+  private connect(record: Record, holding: Holding<LiveSession>, attempt: TunnelAttempt, now: Milliseconds): boolean {
     const { request } = attempt
-    const port = this.options.datagramPort()
+    const port = this.options.datagramPort
     const datagram =
-      port !== undefined && wantsDatagramChannel(request)
+      port !== undefined && wantsPsk(request)
         ? { port, appId: this.options.random.fill(new Uint8Array(32)) }
         : undefined
     const input: GrantInput = {
@@ -327,112 +327,69 @@ export class SessionHost implements LiveSessionHost, TunnelOutlets {
     const parameters = grantParameters(this.config, input)
     const established = attempt.accept(parameters)
     if (!established) return false
-
+    holding.live ??= this.install(record, holding, parameters)
+    if (!holding.live) {
+      established.socket.destroy()
+      return false
+    }
     holding.remoteAddress = attempt.remoteAddress
     holding.userAgent = request.userAgent
     holding.outerFamily = input.outerFamily
     holding.linkMtu = parameters.baseMtu
     holding.pskKey = attempt.pskKey
-    this.setAppId(record, holding, datagram?.appId)
-    if (!holding.live) {
-      const index = this.sessions.install({
-        ipv4: holding.addresses.ipv4?.bytes,
-        ipv6: holding.addresses.ipv6?.bytes,
-        mtu: parameters.mtu,
-      })
-      if (index === -1) {
-        established.socket.destroy()
-        return false
-      }
-      this.byIndex[index] = record
-      holding.live = new LiveSession(this, index, parameters)
-    }
-    const { socket } = established
-    this.streams.add(socket)
-    socket.once('close', () => this.streams.delete(socket))
-    announce(factsOf(record, this.sessions))
-    holding.live.attachStream(established, parameters)
+    this.appIds.set(record, datagram?.appId)
+    this.streams.add(established.socket)
+    const { live } = holding
+    this.announce(record, holding)
+    // Whoever hears of it may have ended it.
+    if (holding.live === live) live.attachStream(established, parameters)
+    else established.socket.destroy()
     return true
   }
 
-  private setAppId(record: Record, holding: Holding, appId: Uint8Array | undefined): void {
-    if (holding.appId !== undefined) this.byAppId.delete(holding.appId)
-    holding.appId = appId && Buffer.from(appId).toString('hex')
-    if (holding.appId !== undefined) this.byAppId.set(holding.appId, record)
+  private install(
+    record: Record,
+    { addresses }: Holding<LiveSession>,
+    parameters: TunnelParameters,
+  ): LiveSession | undefined {
+    const index = this.sessions.install({
+      ipv4: addresses.ipv4?.bytes,
+      ipv6: addresses.ipv6?.bytes,
+      mtu: parameters.mtu,
+    })
+    if (index === -1) return undefined
+    this.byIndex[index] = record
+    return new LiveSession(this, index, parameters)
   }
 
-  private handleEnded({ session, reason }: SessionRegistryOutput<Holding>, now: Milliseconds): void {
-    const holding = session.lease
+  private handleEnded({ session, reason }: SessionRegistryOutput<Holding<LiveSession>>, now: Milliseconds): void {
+    session.lease?.live?.disconnect(closeReasons[reason])
+    // While one of its outputs is being handled it is not gone yet: `handleClosed` follows.
+    if (!session.lease?.live) this.release(session, now)
+  }
+
+  /** Nothing is left of a session: its addresses and its App-ID are free. */
+  private release(record: Record, now: Milliseconds): void {
+    const holding = record.lease
     if (!holding) return
-    holding.live?.disconnect(closeReasons[reason])
-    this.setAppId(session, holding, undefined)
-    session.lease = undefined
+    record.lease = undefined
+    this.appIds.set(record, undefined)
     this.options.leases.release(holding.addresses, now)
     this.options.events.released(holding.addresses, now)
   }
 
-  private forgetLive(record: Record): void {
-    const holding = record.lease
-    if (!holding?.live) return
-    const { index } = holding.live
-    for (const carrier of [Carrier.stream, Carrier.datagram] as const) {
-      const traffic = this.sessions.traffic(index, carrier)
-      holding.bytesOutbound += traffic.bytesReceived
-      holding.bytesInbound += traffic.bytesSent
-    }
+  private forgetLive(holding: Holding<LiveSession>): void {
+    const { live } = holding
+    if (!live) return
+    const { outbound, inbound } = bytesOf(holding, this.sessions)
+    holding.bytesOutbound = outbound
+    holding.bytesInbound = inbound
     holding.live = undefined
-    this.byIndex[index] = undefined
-    this.sessions.remove(index)
+    this.byIndex[live.index] = undefined
+    this.sessions.remove(live.index)
   }
 
   private liveOf(index: number): LiveSession | undefined {
     return index === -1 ? undefined : this.byIndex[index]?.lease?.live
-  }
-}
-
-function registryLimits({ session }: GatewayConfig): SessionRegistryLimits {
-  const { maxSeconds, cookieSeconds, maxSessions, maxSessionsPerUser } = session
-  // Idle time is the session machine's: it tells the client why.
-  return { maxSeconds, idleSeconds: 0, cookieSeconds, maxSessions, maxSessionsPerUser }
-}
-
-const closeReasons: { readonly [Reason in SessionEndReason]: CloseReason } = {
-  'user-left': 'user-left',
-  terminated: 'administrator',
-  'max-age': 'session-expired',
-  idle: 'idle-timeout',
-  'cookie-timeout': 'disconnected-too-long',
-  superseded: 'replaced',
-}
-
-const endReasons: { readonly [Reason in CloseReason]?: SessionEndReason } = {
-  'user-left': 'user-left',
-  'session-expired': 'max-age',
-  'idle-timeout': 'idle',
-  'disconnected-too-long': 'cookie-timeout',
-  replaced: 'superseded',
-}
-
-function factsOf(record: Record, sessions: SessionTable): SessionFacts {
-  const { id, identity, lease } = record
-  let bytesOutbound = lease?.bytesOutbound ?? 0
-  let bytesInbound = lease?.bytesInbound ?? 0
-  if (lease?.live) {
-    for (const carrier of [Carrier.stream, Carrier.datagram] as const) {
-      const traffic = sessions.traffic(lease.live.index, carrier)
-      bytesOutbound += traffic.bytesReceived
-      bytesInbound += traffic.bytesSent
-    }
-  }
-  return {
-    id,
-    identity,
-    remoteAddress: lease?.remoteAddress ?? '',
-    ...(lease?.userAgent !== undefined && { userAgent: lease.userAgent }),
-    ...(lease?.addresses.ipv4 && { ipv4: lease.addresses.ipv4.toString() }),
-    ...(lease?.addresses.ipv6 && { ipv6: lease.addresses.ipv6.toString() }),
-    activeChannel: lease?.live?.activeChannel ?? 'none',
-    bytesOutbound,
-    bytesInbound,
   }
 }

@@ -1,0 +1,61 @@
+import type { ControlListener } from '@twinbore/core/io'
+import type { DatagramSocket } from '@twinbore/tun'
+import { openDatagramSocket } from '@twinbore/tun/io'
+import { GatewayError } from '../../errors.ts'
+
+export interface BoundPort {
+  readonly address: string
+  readonly port: number
+  /** Absent without a datagram channel. */
+  readonly socket: DatagramSocket | undefined
+}
+
+/** A port that the system chose for one of UDP and TCP may be taken for the other: so many others are tried. */
+const PORT_TRIES = 16
+
+/**
+ * Opens TCP and UDP on one port; 0 lets the system choose. Nothing stays open when it fails.
+ *
+ * @throws GatewayError `ERR_GATEWAY_HOST`
+ */
+export async function bindPort(
+  listener: Pick<ControlListener, 'listen'>,
+  { address, port }: { readonly address: string; readonly port: number },
+  withDatagrams: boolean,
+): Promise<BoundPort> {
+  for (let attempt = 1; ; attempt++) {
+    let socket: DatagramSocket | undefined
+    try {
+      if (withDatagrams) socket = await openDatagramSocket({ address, port })
+      return { ...(await listener.listen({ address, port: socket?.localPort ?? port })), socket }
+    } catch (cause) {
+      socket?.close()
+      const code = systemCode(cause)
+      if (port === 0 && code === 'EADDRINUSE' && attempt < PORT_TRIES) continue
+      throw new GatewayError(
+        'ERR_GATEWAY_HOST',
+        `can't listen on ${address} port ${port}: ${refusalText(code) ?? String(cause)}`,
+        { cause },
+      )
+    }
+  }
+}
+
+/** The system's name of an error: in `errno` for UDP, in `code` for TCP. */
+function systemCode(error: unknown): string | undefined {
+  const { errno, code } = error as { errno?: unknown; code?: unknown }
+  return [errno, code].find((name): name is string => typeof name === 'string')
+}
+
+function refusalText(code: string | undefined): string | undefined {
+  switch (code) {
+    case 'EADDRINUSE':
+      return 'another program has this port'
+    case 'EACCES':
+      return 'ports below 1024 need root or CAP_NET_BIND_SERVICE'
+    case 'EADDRNOTAVAIL':
+      return 'this host does not have that address'
+    default:
+      return undefined
+  }
+}
