@@ -9,9 +9,16 @@ ensureInstalled()
 ensureBuilt()
 
 const program = join(root, 'packages', 'gateway-ref', 'dist', 'bin.js')
-const child = spawn(process.execPath, [program, 'demo', ...process.argv.slice(2)], { stdio: 'inherit' })
-// A terminal sends its signals to both processes; one sent by another program reaches only this one.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
+// In a process group of its own: a terminal's Ctrl-C comes to this process, and once more from npm. The program takes a second
+// signal for "at once", so it gets what comes twice in a moment only once.
+const child = spawn(process.execPath, [program, 'demo', ...process.argv.slice(2)], { stdio: 'inherit', detached: true })
+const sentAt = new Map()
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+  process.on(signal, () => {
+    if (performance.now() - (sentAt.get(signal) ?? Number.NEGATIVE_INFINITY) > 300) child.kill(signal)
+    sentAt.set(signal, performance.now())
+  })
+}
 child.on('exit', (code, signal) => {
   process.exitCode = code ?? (signal === null ? 1 : 128 + signalNumber(signal))
 })

@@ -212,5 +212,9 @@ Without --password-file the password is asked for on the terminal, or read from 
 following lines for further questions such as one-time codes.`
 
 const demoHelp = `
-Example:
-  $ twinbore demo --once`
+Examples:
+  $ sudo twinbore demo
+  $ sudo twinbore demo --once --port 0
+
+It needs Linux, root and a TUN device, and says so where it lacks them. Its traffic stays on loopback and between this host
+and a network namespace that lives as long as the demonstration.`

@@ -30,6 +30,7 @@ export interface ShowOptions {
 
 /** The file that goes there and back on each channel. */
 const FILE_BYTES = 8_000_000
+const WARM_UP_BYTES = 2_000_000
 const ROUND_TRIPS = 20
 const stepSeconds = 10
 
@@ -39,6 +40,8 @@ export class Show {
   url = ''
   pin = ''
   intranetAddress = ''
+  /** Whether everything was shown. */
+  played = false
   private readonly options: ShowOptions
   private readonly abort = new AbortController()
   private readonly undo: (() => Promise<void> | void)[] = []
@@ -58,6 +61,7 @@ export class Show {
   async start(): Promise<void> {
     try {
       await this.play()
+      this.played = true
     } catch (error) {
       await this.stop()
       throw error
@@ -226,6 +230,8 @@ export class Show {
     options: ExchangeOptions,
   ): Promise<void> {
     const file = randomBytes(FILE_BYTES)
+    // The first packets find code that is not compiled yet, and would say more about that than about the channel.
+    await store.upload(file.subarray(0, WARM_UP_BYTES), options)
     for (let attempt = 1; attempt <= 3; attempt++) {
       await this.untilChannel(client, channel)
       const before = client.stats()
