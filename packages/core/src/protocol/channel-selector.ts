@@ -116,7 +116,7 @@ export class ChannelSelector {
     if (this.trustsDatagram && !trusted) {
       this.everPreferred = true
       this.trustedAt = now
-    } else if (trusted && !this.trustsDatagram && (event === 'silent' || event === 'closed')) {
+    } else if (trusted && !this.trustsDatagram && event !== 'stream-renewed') {
       this.hold(now)
     }
     return this.settle(reasonOf(event, first))

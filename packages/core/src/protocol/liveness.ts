@@ -114,7 +114,7 @@ export class Liveness implements Machine<LivenessOutput> {
   noteReceived(data: boolean, now: Milliseconds): void {
     this.lastReceived = now
     this.deadReported = false
-    const { quick, passive } = this.options
+    const { quick } = this.options
     this.slowProbeAt = this.nextSlowProbe(now)
     if (quick === undefined) return
     if (this.mode === 'silent') {

@@ -92,6 +92,19 @@ describe('without a stream', () => {
 })
 
 describe('a channel that fails again and again', () => {
+  test.each<DatagramEvent>(['silent', 'closed', 'peer-left'])('is held, whoever noticed: %s', event => {
+    const selector = inState('preferred')
+    selector.apply(event, 5000)
+    expect(selector.mayReturn(5999)).toBe(false)
+    expect(selector.mayReturn(6000)).toBe(true)
+  })
+
+  test('a new stream is no failure', () => {
+    const selector = inState('preferred')
+    selector.apply('stream-renewed', 5000)
+    expect(selector.mayReturn(5000)).toBe(true)
+  })
+
   test('is held for 1, 2, 4 .. 30 s before it is trusted again', () => {
     const selector = inState('preferred')
     let now = 100_000
