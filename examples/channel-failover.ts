@@ -13,9 +13,9 @@
 //   12.27 s: gateway: datagram -> stream (peer-left-datagram)
 //   15.00 s: 1456 of 1500 packets arrived; the longest gap was 261 ms
 //   15.00 s: the datagram channel is back
-//   15.68 s: client: stream -> datagram (datagram-recovered)
-//   15.70 s: gateway: stream -> datagram (peer-returned)
-//   18.00 s: 1753 of 1800 packets arrived; the longest gap was 20 ms
+//   15.69 s: client: stream -> datagram (datagram-recovered)
+//   15.71 s: gateway: stream -> datagram (peer-returned)
+//   18.00 s: 1753 of 1800 packets arrived; the longest gap was 19 ms
 import {
   type ChannelKind,
   ClientSession,
