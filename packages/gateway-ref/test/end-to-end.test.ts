@@ -1,15 +1,16 @@
 // A gateway and its clients in one process: real TLS, DTLS and UDP on loopback, memory in place of devices.
 import { createServer as createTcpServer } from 'node:net'
 import type { TunnelParameters } from '@twinbore/core'
+import { IpAddress } from '@twinbore/core/address'
 import { icmpEchoPacket, udpPacket } from '@twinbore/core/testing'
-import { TunError } from '@twinbore/tun'
+import { type DatagramSocket, TunError } from '@twinbore/tun'
 import { openDatagramSocket } from '@twinbore/tun/io'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { TunnelClient } from '../src/client/io/tunnel-client.ts'
 import type { Gateway } from '../src/control-plane/io/gateway.ts'
 import type { GatewayEvents } from '../src/control-plane/session-facts.ts'
 import { GatewayWorld, password } from './support/gateway-world.ts'
-import type { PacketHost } from './support/packet-host.ts'
+import { PacketHost } from './support/packet-host.ts'
 
 const server4 = '198.51.100.10'
 const server6 = '2001:db8::10'
@@ -122,6 +123,72 @@ describe('a client', () => {
     await dataBy(tunnel, 'datagram')
     await ping(computer, tunnel.parameters!, 6)
     expect(gateway.sessions()).toHaveLength(1)
+  })
+
+  test('whose datagram channel goes dark is carried by the stream channel, and moves back when it answers again', async () => {
+    const { gateway } = await world.startGateway()
+    const sockets: DatagramSocket[] = []
+    let isDark = false
+    const { tunnel, computer } = world.client(gateway, {
+      openDatagramSocket: async options => {
+        const socket = await openDatagramSocket(options)
+        const { send, sendTo } = socket
+        socket.send = batch => (isDark ? 0 : send.call(socket, batch))
+        socket.sendTo = (endpoint, bytes) => isDark || sendTo.call(socket, endpoint, bytes)
+        sockets.push(socket)
+        return socket
+      },
+    })
+    const parameters = await tunnel.start()
+    await dataBy(tunnel, 'datagram')
+    await ping(computer, parameters, 4)
+    isDark = true
+    const moved = new Promise(resolve => tunnel.on('channel-changed', resolve))
+    const followed = next(gateway, 'channel-changed', ({ to }) => to === 'stream')
+    // Lost with the channel; it is what shows that the channel is dark.
+    computer.send(
+      icmpEchoPacket({ source: parameters.ipv4!.address, destination: server4, identifier: 1, sequenceNumber: 0xfff0 }),
+    )
+    expect(await moved).toMatchObject({ from: 'datagram', to: 'stream' })
+    await followed
+    await ping(computer, parameters, 4)
+    isDark = false
+    await dataBy(tunnel, 'datagram')
+    await ping(computer, parameters, 6)
+    expect(sockets).toHaveLength(1)
+  })
+
+  test('follows changed addresses after a reconnection, or ends where its interface can not', async () => {
+    const { gateway } = await world.startGateway()
+    const relay = await world.relay(gateway.port)
+    for (const canFollow of [true, false]) {
+      const updates: string[] = []
+      const first = new PacketHost()
+      const { tunnel } = world.client(gateway, {
+        port: relay.port,
+        datagram: false,
+        interface: () => ({
+          device: first.device,
+          ...(canFollow && { update: ({ ipv4 }: TunnelParameters) => updates.push(String(ipv4?.address)) }),
+          close: () => {},
+        }),
+      })
+      const before = await tunnel.start()
+      // What another gateway would do that has the same cookies but other leases.
+      Object.assign(Reflect.get(tunnel, 'granted') as object, {
+        parameters: { ...before, ipv4: { ...before.ipv4!, address: IpAddress.of('10.77.0.200') } },
+      })
+      const renewed = new Promise(resolve => tunnel.on('stream-renewed', resolve))
+      relay.cut()
+      if (canFollow) {
+        await renewed
+        expect(updates).toContain(before.ipv4!.address.toString())
+        await ping(first, tunnel.parameters!, 4)
+      } else {
+        expect(await tunnel.stopped).toMatchObject({ code: 'ERR_GATEWAY_HOST', message: /other addresses/ })
+      }
+      await tunnel.stop()
+    }
   })
 
   test('that sends under another address, or to where no client may go, gets nothing through, and it is counted', async () => {
@@ -410,7 +477,10 @@ describe('an end', () => {
 describe('a start', () => {
   test('on a port that another program has fails before anything else is touched', async () => {
     const taken = await openDatagramSocket({ address: '127.0.0.1', port: 0 })
-    const { gateway, egress } = await world.gateway({ listen: { address: '127.0.0.1', port: taken.localPort } })
+    const { gateway, egress } = await world.gateway({
+      listen: { address: '127.0.0.1', port: taken.localPort },
+      egress: { ports: '10000-19999' },
+    })
     await expect(gateway.start()).rejects.toMatchObject({
       code: 'ERR_GATEWAY_HOST',
       message: `can't listen on 127.0.0.1 port ${taken.localPort}: another program has this port`,
