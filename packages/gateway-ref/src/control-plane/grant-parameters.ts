@@ -20,11 +20,23 @@ const KEEPALIVE_SECONDS = 20
 /** Keys are renewed by a new tunnel once a day; sessions are usually shorter. */
 const REKEY_SECONDS = 86_400
 
+/**
+ * Stock clients name an MTU of their own reckoning, which is lower than need be (for records of the worst kind); one lower
+ * than that is what their user wants.
+ */
+function wishedMtu(request: TunnelRequest, linkMtu: number): number {
+  const reckoned = linkMtu - MOST_RECKONED_OVERHEAD
+  return request.mtu !== undefined && request.mtu < reckoned ? request.mtu : linkMtu
+}
+
+/** What stock clients take off the link MTU at most: records, UDP and IPv6. */
+const MOST_RECKONED_OVERHEAD = 82 + 8 + 40
+
 /** What a gateway grants to a client: its configuration, fitted to what the client asked for. */
 export function grantParameters(config: GatewayConfig, input: GrantInput): TunnelParameters {
   const { request, leased, outerFamily, datagram } = input
   const linkMtu = Math.min(request.baseMtu ?? DEFAULT_LINK_MTU, DEFAULT_LINK_MTU)
-  const mtu = Math.min(config.mtu, datagramTunnelMtu({ linkMtu, family: outerFamily }))
+  const mtu = Math.min(config.mtu, datagramTunnelMtu({ linkMtu, family: outerFamily }), wishedMtu(request, linkMtu))
   const everything = config.routes.include.length === 0
   const { dpdSeconds } = config.session
   const timers = {
