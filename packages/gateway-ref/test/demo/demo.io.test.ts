@@ -1,14 +1,17 @@
-// The demonstration as its user starts it: the built program, with a gateway, a TUN and a network namespace of its own.
+// The demonstration as its user starts it: the built program, with a gateway, a TUN and a network namespace for its intranet.
+// The computer that it believes to be on is a network namespace too, so that nothing of this one is touched.
 import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { networkInterfaces, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { needs } from '../../../../tests/lab/needs.ts'
 
 const bin = fileURLToPath(new URL('../../dist/bin.js', import.meta.url))
+const computer = `twinbore-demo-test-${process.pid}`
+const onComputer = [`--net=/run/netns/${computer}`, '--']
 
 let folder: string
 beforeAll(async () => {
@@ -22,6 +25,9 @@ needs(
   'ip',
   'nft',
 )('the demonstration', () => {
+  beforeAll(makeComputer)
+  afterAll(removeComputer)
+
   test('shows both channels, a failover and the translated address, and leaves nothing behind', async () => {
     const child = start(['demo', '--once', '--port', '0'])
     const { code, stdout, stderr } = await finished(child)
@@ -73,7 +79,7 @@ needs(
     const child = start(['demo', '--port', '0'])
     const finish = finished(child)
     await said(child, 'gateway ')
-    expect(networkInterfaces()).toHaveProperty(`tbd${child.pid}`)
+    expect(links()).toContain(`tbd${child.pid}`)
     child.kill('SIGKILL')
     await finish
     await gone(child.pid!)
@@ -88,38 +94,123 @@ needs(
     const ordinary = ['--reuid=65534', '--regid=65534', '--clear-groups']
     const reading = ['--inh-caps=+dac_read_search', '--ambient-caps=+dac_read_search']
     const words = [...ordinary, ...reading, process.execPath, bin, 'demo', '--once', '--directory', 'none']
-    const { code, stdout, stderr } = await finished(spawn('setpriv', words, { cwd: folder, timeout: 30_000 }))
+    const { code, stdout, stderr } = await finished(spawnOn('setpriv', words))
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
     expect(stderr).toMatch(/^twinbore: the demonstration needs root, for .*\n$/)
     expect(readdirSync(folder)).not.toContain('none')
   })
 })
 
-function start(words: readonly string[]): ChildProcessWithoutNullStreams {
-  return spawn(process.execPath, [bin, ...words], { cwd: folder, timeout: 60_000, killSignal: 'SIGKILL' })
+needs(
+  'root',
+  'tun',
+  'ip',
+  'nft',
+  'openconnect',
+  'ping',
+)('the commands that the demonstration prints', () => {
+  let demo: ChildProcessWithoutNullStreams
+  let demoFinished: ReturnType<typeof finished>
+  let text: string
+  beforeAll(async () => {
+    makeComputer()
+    demo = start(['demo', '--port', '0'])
+    demoFinished = finished(demo)
+    text = await said(demo, 'Our own client', '--server-pin=pin-sha256:', '\n\n')
+  })
+  afterAll(async () => {
+    demo.kill('SIGINT')
+    await demoFinished
+    removeComputer()
+  })
+
+  test('connect a stock client, which reaches the intranet through its namespace', async () => {
+    const datagram = said(demo, 'connected from 127.0.0.1', 'uses the datagram channel')
+    const openconnect = shell(commandOf(text, 'openconnect '))
+    const finish = finished(openconnect)
+    // Said when its script is done.
+    await said(openconnect, 'Configured as 192.168.77.')
+    await datagram
+    const ping = await finished(shell(commandOf(text, 'ip netns exec ')))
+    expect(ping.stdout).toContain(' 0% packet loss')
+    const left = said(demo, 'left: user-left')
+    openconnect.kill('SIGINT')
+    await finish
+    expect(await left).toMatch(/^demo \(192\.168\.77\.\d+\) left: user-left, \d+ bytes out, \d+ bytes in$/m)
+    expect(execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' })).not.toContain('twinbore-client')
+  })
+
+  test('connect our own client', async () => {
+    const client = shell(commandOf(text, 'node '))
+    const finish = finished(client)
+    await said(client, 'ready: connected to https://127.0.0.1:')
+    client.kill('SIGTERM')
+    expect((await finish).code).toBe(0)
+  })
+})
+
+/** The printed command that begins so. */
+function commandOf(text: string, beginning: string): string {
+  return text
+    .split('\n')
+    .find(line => line.startsWith(`  ${beginning}`))!
+    .trim()
 }
 
-/** Waits until a program has written these words. */
-function said(child: ChildProcessWithoutNullStreams, words: string): Promise<void> {
+/** Runs a command as a terminal would; a signal to it reaches the program itself. */
+function shell(command: string): ChildProcessWithoutNullStreams {
+  return spawnOn('sh', ['-c', `exec ${command}`])
+}
+
+function start(words: readonly string[]): ChildProcessWithoutNullStreams {
+  return spawnOn(process.execPath, [bin, ...words])
+}
+
+/** Waits until a program has written these words, one after the other, and returns all that it wrote meanwhile. */
+function said(child: ChildProcessWithoutNullStreams, ...words: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
     let text = ''
-    child.stdout.on('data', (bytes: Buffer) => {
+    const listen = (bytes: Buffer) => {
       text += bytes.toString()
-      if (text.includes(words)) resolve()
-    })
-    child.on('close', () => reject(new Error(`ended without saying '${words}':\n${text}`)))
+      const end = words.reduce((from, word) => (from < 0 ? -1 : text.indexOf(word, from)), 0)
+      if (end >= 0) resolve(text)
+    }
+    child.stdout.on('data', listen)
+    child.stderr.on('data', listen)
+    child.on('close', () => reject(new Error(`ended without saying ${words.join(' ')}:\n${text}`)))
   })
+}
+
+function makeComputer(): void {
+  execFileSync('ip', ['netns', 'add', computer])
+  execFileSync('ip', ['-n', computer, 'link', 'set', 'lo', 'up'])
+}
+
+function removeComputer(): void {
+  execFileSync('ip', ['netns', 'delete', computer])
+}
+
+/** Starts a program on the computer; a signal to the child reaches the program itself. */
+function spawnOn(program: string, words: readonly string[]): ChildProcessWithoutNullStreams {
+  const options = { cwd: folder, timeout: 60_000, killSignal: 'SIGKILL' } as const
+  return spawn('nsenter', [...onComputer, program, ...words], options)
+}
+
+/** The names of the computer's interfaces. */
+function links(): string[] {
+  const text = execFileSync('ip', ['-n', computer, '-j', 'link'], { encoding: 'utf8' })
+  return (JSON.parse(text) as { ifname: string }[]).map(({ ifname }) => ifname)
 }
 
 /** The tables of rules that a demonstration's gateway has now. */
 function ownTables(): string[] {
-  const tables = execFileSync('nft', ['list', 'tables'], { encoding: 'utf8' }).split('\n')
+  const tables = execFileSync('nsenter', [...onComputer, 'nft', 'list', 'tables'], { encoding: 'utf8' }).split('\n')
   return tables.filter(name => name.endsWith(' twinbore-demo'))
 }
 
 /** The link goes when the kernel has cleared the namespace away: soon, but nobody tells when. */
 async function gone(pid: number): Promise<void> {
-  await expect.poll(() => readdirSync('/sys/class/net'), { timeout: 20_000 }).not.toContain(`tbd${pid}`)
+  await expect.poll(links, { timeout: 20_000 }).not.toContain(`tbd${pid}`)
 }
 
 function finished(
