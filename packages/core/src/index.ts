@@ -67,6 +67,7 @@ export {
   GatewayLogin,
   type GatewayLoginCounter,
   type GatewayLoginOutput,
+  gatewayLoginCounters,
   type LoginHttpRequest,
   type LoginRejection,
 } from './protocol/gateway-login.ts'
@@ -110,6 +111,7 @@ export {
   type SessionRegistryOptions,
   type SessionRegistryOutput,
 } from './protocol/session-registry.ts'
+export type { SessionTraffic } from './protocol/session-traffic.ts'
 export {
   type DeframerStep,
   StreamDeframer,
@@ -122,6 +124,7 @@ export type {
   DatagramOffer,
   RekeyMethod,
   TunnelParameters,
+  WebProxy,
 } from './protocol/tunnel-parameters.ts'
 // Negotiation
 export { readTunnelReply, writeTunnelReply } from './protocol/tunnel-reply.ts'
@@ -137,3 +140,4 @@ export {
   writeTunnelRequest,
 } from './protocol/tunnel-request.ts'
 export type { TunnelSession } from './protocol/tunnel-session.ts'
+export type { XmlElement } from './protocol/xml.ts'

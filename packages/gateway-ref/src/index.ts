@@ -10,7 +10,14 @@ export type {
 } from './auth/authenticator.ts'
 export { ConfiguredAuthenticator, type ConfiguredAuthenticatorOptions } from './auth/io/configured-authenticator.ts'
 export { hashPassword, PasswordHasher, type PasswordHasherOptions } from './auth/io/password-hasher.ts'
-export { addUser, type NewUser, readUsersFile, removeUser, setPassword } from './auth/io/users-file.ts'
+export {
+  addUser,
+  type NewUser,
+  readUsersFile,
+  removeUser,
+  setPassword,
+  type UsersFileOptions,
+} from './auth/io/users-file.ts'
 export { certificateField, loginMethods } from './auth/login-options.ts'
 export { defaultScryptCosts, type PasswordRecord, type ScryptCosts } from './auth/password-record.ts'
 export type { User, UsersTable } from './auth/users.ts'
@@ -58,13 +65,17 @@ export type {
 export { checkConfigFiles } from './config/io/check-config-files.ts'
 export { type LoadedConfig, loadConfigFile, loadGatewayOptions } from './config/io/load-config.ts'
 export { gatewayJsonSchema, type JsonSchema } from './config/json-schema.ts'
+export type { FileSections } from './config/resolve-options.ts'
 // The gateway
 export { createGateway } from './control-plane/io/create-gateway.ts'
 export { Gateway, type GatewayHands, type GatewayStats } from './control-plane/io/gateway.ts'
 export type { GatewayEvents, SessionFacts } from './control-plane/session-facts.ts'
+export type { TunnelOutlets } from './data-plane/tunnel-side.ts'
 export { type DeviceEgressOptions, deviceEgress } from './egress/device-egress.ts'
 export type { Egress, Translation } from './egress/egress.ts'
 export { GatewayError, type GatewayErrorCode } from './errors.ts'
+export type { RunnableGateway, RunnableTunnel } from './gateway.ts'
+
 // Identity
 export {
   type DevelopmentIdentity,
@@ -74,6 +85,7 @@ export {
 } from './identity/io/development-identity.ts'
 export { IdentityError, loadServerIdentity, type ServerIdentity } from './identity/io/server-identity.ts'
 export { isSpkiPin, spkiPin } from './identity/io/spki-pin.ts'
+export type { ReplaceFileOptions } from './io/replace-file.ts'
 // Logs
 export { createLogger, type LogTarget } from './log/io/create-logger.ts'
 export { type LogFields, type Logger, type LogLevel, silentLogger } from './log/logger.ts'

@@ -1,10 +1,11 @@
 // User-space port address translation over raw IP packets.
 
-export type { AddressInput, PrefixInput } from './address.ts'
+export type { AddressInput, AddressWords, PrefixInput, PrefixWords } from './address.ts'
 // What it gives.
 export type * from './events.ts'
 // What it takes.
 export {
+  type Defaulted,
   defaultPatOptions,
   type NatBehavior,
   type PatConfig,

@@ -127,7 +127,8 @@ export interface PatConfig
   readonly gateway6: AddressWords | undefined
 }
 
-type Defaulted = Omit<
+/** The options that have defaults. */
+export type Defaulted = Omit<
   Required<PatOptions>,
   'random' | 'outsideAddresses' | 'insidePrefixes' | 'gatewayAddresses' | 'maxSessions'
 >

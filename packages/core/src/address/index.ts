@@ -2,7 +2,7 @@
 
 export { type Family, IpAddress } from './ip-address.ts'
 export { Prefix, prefixTextHasHostBits } from './prefix.ts'
-export { PrefixSet } from './prefix-set.ts'
+export { type AddressRange, PrefixSet } from './prefix-set.ts'
 
 // Longest-prefix match, and the policy on top of it.
 

@@ -347,7 +347,8 @@ export const defaultControlListenerLimits: Required<ControlListenerLimits> = Obj
 
 export type ControlListenerCounter = (typeof controlListenerCounters)[number]
 
-const controlListenerCounters = [
+/** The names of all counters of `ControlListener`. */
+export const controlListenerCounters = [
   'connections',
   'connectionsRefused',
   'acceptErrors',

@@ -8,7 +8,12 @@ export type {
   LoginResult,
   TunnelConnection,
 } from './control-client-types.ts'
-export { ControlListener, type ControlListenerCounter, defaultControlListenerLimits } from './control-listener.ts'
+export {
+  ControlListener,
+  type ControlListenerCounter,
+  controlListenerCounters,
+  defaultControlListenerLimits,
+} from './control-listener.ts'
 export type {
   ControlListenerEvents,
   ControlListenerLimits,

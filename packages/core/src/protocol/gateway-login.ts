@@ -394,7 +394,15 @@ export type LoginRejection = 'credentials' | 'no-certificate' | 'certificate-ide
 
 export type GatewayLoginCounter = (typeof gatewayLoginCounters)[number]
 
-const gatewayLoginCounters = ['requests', 'refusedRequests', 'rejected', 'unavailable', 'expired', 'completed'] as const
+/** The names of all counters of `GatewayLogin`. */
+export const gatewayLoginCounters = [
+  'requests',
+  'refusedRequests',
+  'rejected',
+  'unavailable',
+  'expired',
+  'completed',
+] as const
 
 /** VPN clients say so in one way or another; browsers and probes don't. */
 function isVpnClient(request: HttpRequest): boolean {

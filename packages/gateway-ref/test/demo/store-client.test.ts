@@ -1,4 +1,3 @@
-import { PacketBatch } from '@twinbore/core/packet'
 import { type Random, seededRandom } from '@twinbore/core/runtime'
 import { lossy, memoryPair } from '@twinbore/tun'
 import fc from 'fast-check'
