@@ -10,7 +10,7 @@ export type Need = 'root' | 'tun' | ProgramNeed
 export type ProgramNeed = keyof typeof packageOf
 
 /** Debian's package of each program that a suite may use. */
-const packageOf = {
+export const packageOf = {
   certtool: 'gnutls-bin',
   curl: 'curl',
   'gnutls-cli': 'gnutls-bin',
