@@ -505,7 +505,12 @@ describe('a start', () => {
     egress.gate = new Promise<void>(resolve => {
       open = resolve
     })
-    const started = gateway.start()
+    const order: string[] = []
+    void gateway.stopped.then(() => order.push('stopped'))
+    const started = gateway.start().catch(error => {
+      order.push('start failed')
+      throw error
+    })
     while (egress.calls.length === 0) await new Promise(setImmediate)
     const stopped = gateway.stop()
     open()
@@ -513,6 +518,7 @@ describe('a start', () => {
     await stopped
     expect(egress.calls).toEqual(['start', 'stop'])
     expect(await gateway.stopped).toBeUndefined()
+    expect(order).toEqual(['stopped', 'start failed'])
   })
 
   test('happens once', async () => {

@@ -301,6 +301,17 @@ describe('a session ends', () => {
   })
 })
 
+test('a client that says it will come back gives its place up when its user comes anew at the limit', () => {
+  const { login, connect, told, host } = world({ session: { maxSessionsPerUser: 1 } })
+  const { socket } = connect(login('anna'))
+  expect(() => login('anna')).toThrow('Too many sessions of this user')
+  socket.receive(FrameType.disconnect, Uint8Array.of(0x91))
+  expect(told).toContain('1 stream -> none')
+  login('anna')
+  expect(told).toContain('closed 1 replaced')
+  expect(host.size).toBe(1)
+})
+
 describe('associations', () => {
   test('take over by their App-ID, and the one before is closed', () => {
     const { login, connect, host, sessions, closedAssociations } = world()

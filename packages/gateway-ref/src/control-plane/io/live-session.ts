@@ -99,9 +99,8 @@ export class LiveSession {
     if (previous !== -1) this.host.closeAssociation(previous)
   }
 
-  /** An association is gone; matters only if it is the newest. */
-  detachAssociation(association: number, loss: DatagramLoss): void {
-    if (this.host.sessions.associations[this.index] !== association) return
+  /** Its association is gone. */
+  detachAssociation(loss: DatagramLoss): void {
     this.host.sessions.setAssociation(this.index, -1)
     this.driver.input(now => this.machine.datagramClosed(loss, now))
   }

@@ -185,8 +185,9 @@ export class SessionHost implements LiveSessionHost, TunnelOutlets {
     holding.live.attachAssociation(association, Math.min(maxPlaintextBytes, fitting))
   }
 
+  /** An association is gone; one that is not a session's newest matters to nobody. */
   detachAssociation(association: number, loss: DatagramLoss): void {
-    this.liveOf(this.sessions.ofAssociation(association))?.detachAssociation(association, loss)
+    this.liveOf(this.sessions.ofAssociation(association))?.detachAssociation(loss)
   }
 
   /** The system refused a record with so many bytes of plaintext as too long for its path. */
