@@ -72,7 +72,7 @@ function isBehindFailure(test: TestCase): boolean {
 function skipReason(test: TestCase): string | undefined {
   for (let parent: TestSuite | TestModule = test.parent; parent.type === 'suite'; parent = parent.parent) {
     const at = parent.name.indexOf(skipMark)
-    if (at >= 0) return `${parent.name.slice(0, at)}needs ${parent.name.slice(at + skipMark.length, -1)}`
+    if (at >= 0) return `${parent.name.slice(0, at).trim()}: needs ${parent.name.slice(at + skipMark.length, -1)}`
   }
   return undefined
 }

@@ -3,23 +3,13 @@ import { execFileSync } from 'node:child_process'
 import { IpAddress, Prefix, type RouteEntry, RouteTable } from '@twinbore/core/address'
 import { seededRandom } from '@twinbore/core/runtime'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { needs } from '../../../../tests/lab/needs.ts'
 
 const namespace = `twinbore-routes-${process.pid}`
 const links = 4
 
 const ip = (args: readonly string[], input?: string) =>
   execFileSync('ip', args, { input: input ?? '', timeout: 30_000, maxBuffer: 64 << 20 }).toString()
-
-beforeAll(() => {
-  ip(['netns', 'add', namespace])
-  for (let i = 0; i < links; i++) {
-    ip(['-n', namespace, 'link', 'add', `a${i}`, 'type', 'veth', 'peer', 'name', `b${i}`])
-    for (const end of ['a', 'b']) ip(['-n', namespace, 'link', 'set', `${end}${i}`, 'up'])
-  }
-})
-afterAll(() => {
-  ip(['netns', 'delete', namespace])
-})
 
 const random = seededRandom(21)
 
@@ -45,19 +35,32 @@ function randomAddress(family: 4 | 6): IpAddress {
   return IpAddress.fromBytes(bytes)
 }
 
-describe.each([4, 6] as const)('IPv%d', family => {
-  test('2000 routes answer 20000 questions like the kernel', () => {
-    const routes = randomRoutes(family, 2000)
-    const commands = routes.map(({ prefix, value }) => `route add ${prefix} dev a${value}\n`).join('')
-    ip(['-n', namespace, `-${family}`, '-batch', '-'], commands)
-    const table = RouteTable.compile(routes)
-    const questions = Array.from({ length: 20_000 }, () => randomAddress(family))
-    const answers = ip(
-      ['-n', namespace, `-${family}`, '-oneline', '-batch', '-'],
-      questions.map(address => `route get ${address}\n`).join(''),
-    )
-    const actual = [...answers.matchAll(/^(\S+) .*?\bdev a(\d)/gm)].map(match => `${match[1]} ${match[2]}`)
-    const expected = questions.map(address => `${address} ${table.lookupAddress(address)}`)
-    expect(actual).toEqual(expected)
+needs('root', 'ip')('the route table and the kernel agree', () => {
+  beforeAll(() => {
+    ip(['netns', 'add', namespace])
+    for (let i = 0; i < links; i++) {
+      ip(['-n', namespace, 'link', 'add', `a${i}`, 'type', 'veth', 'peer', 'name', `b${i}`])
+      for (const end of ['a', 'b']) ip(['-n', namespace, 'link', 'set', `${end}${i}`, 'up'])
+    }
+  })
+  afterAll(() => {
+    ip(['netns', 'delete', namespace])
+  })
+
+  describe.each([4, 6] as const)('IPv%d', family => {
+    test('2000 routes answer 20000 questions like the kernel', () => {
+      const routes = randomRoutes(family, 2000)
+      const commands = routes.map(({ prefix, value }) => `route add ${prefix} dev a${value}\n`).join('')
+      ip(['-n', namespace, `-${family}`, '-batch', '-'], commands)
+      const table = RouteTable.compile(routes)
+      const questions = Array.from({ length: 20_000 }, () => randomAddress(family))
+      const answers = ip(
+        ['-n', namespace, `-${family}`, '-oneline', '-batch', '-'],
+        questions.map(address => `route get ${address}\n`).join(''),
+      )
+      const actual = [...answers.matchAll(/^(\S+) .*?\bdev a(\d)/gm)].map(match => `${match[1]} ${match[2]}`)
+      const expected = questions.map(address => `${address} ${table.lookupAddress(address)}`)
+      expect(actual).toEqual(expected)
+    })
   })
 })
