@@ -55,6 +55,7 @@ export class LabNetwork {
       network.#configure(gateway, 'lan0', `${gatewayInsideAddress}/24`, `${gatewayInsideAddress6}/64`),
       network.#configure(corporate, 'lan0', `${corporateAddress}/24`, `${corporateAddress6}/64`),
     ])
+    await network.#linksUp()
     return network
   }
 
@@ -119,6 +120,15 @@ export class LabNetwork {
     open.delete(this)
     for (const child of this.#processes) child.kill('SIGKILL')
     for (const name of Object.values(this.#names)) removeNamespace(name)
+  }
+
+  /** A link has its carrier a moment after both of its ends are up. */
+  async #linksUp(): Promise<void> {
+    for (const host of Object.keys(this.#names) as HostName[]) {
+      while (
+        /\bDOWN\b|LOWERLAYERDOWN/.test(await this.mustRun(host, 'ip', ['-brief', 'link', 'show', 'type', 'veth']))
+      );
+    }
   }
 
   async #configure(namespace: string, device: string, ipv4: string, ipv6: string): Promise<void> {
