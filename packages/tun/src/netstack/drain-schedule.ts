@@ -9,13 +9,13 @@ const quantum = 8
  * source. Everything is O(1) a packet, whatever the number of flows.
  */
 export class DrainSchedule {
-  private readonly afterEmit: (flow: SourceFlow, now: number) => void
+  private readonly afterEmit: (flow: SourceFlow) => void
   /** Sources with something to send; the first one is at `head`. */
   private ring: (Source | undefined)[] = []
   private head = 0
 
   /** @param afterEmit - called for each flow that was asked for packets */
-  constructor(afterEmit: (flow: SourceFlow, now: number) => void) {
+  constructor(afterEmit: (flow: SourceFlow) => void) {
     this.afterEmit = afterEmit
   }
 
@@ -64,7 +64,7 @@ export class DrainSchedule {
     while (batch.count < until && source.firstScheduled) {
       const flow = this.takeFlow(source)
       const added = flow.emit(batch, now)
-      this.afterEmit(flow, now)
+      this.afterEmit(flow)
       // A flow that wants to but didn't add anything into a batch with room would turn in circles.
       if (flow.wantsToSend && (added > 0 || batch.full)) this.add(source, flow)
     }

@@ -47,9 +47,14 @@ export class FlowTable<F extends Flow> {
     return this.size >= this.limit
   }
 
-  /** The flow of an id; `undefined` for an id that isn't given out. */
+  /** The flow of an id. */
   get(id: number): F | undefined {
     return this.flows[id]
+  }
+
+  /** The flow of an id that the shell may use. */
+  known(id: number): F | undefined {
+    return ((this.holders[id] ?? 0) & 2) === 0 ? undefined : this.flows[id]
   }
 
   find(
@@ -98,11 +103,6 @@ export class FlowTable<F extends Flow> {
     if ((this.holders[flow.id]! & 1) === 0) return
     this.index.remove(this.hash.words(this.keys, flow.id * keyWords, keyWords), flow.id)
     this.letGo(flow.id, 1)
-  }
-
-  /** Whether the 5-tuple of a flow is still taken by it. */
-  holds(flow: F): boolean {
-    return this.flows[flow.id] === flow && (this.holders[flow.id]! & 1) !== 0
   }
 
   /** The shell knows that the flow is over. */

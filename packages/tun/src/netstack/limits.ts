@@ -40,7 +40,7 @@ export interface NetStackLimits {
   readonly errorsPerSecond: number
   /** Echo requests of one source that are surfaced or answered in a second; the others are dropped. @defaultValue 50 */
   readonly echoRequestsPerSecondPerSource: number
-  /** Datagrams of one source that are being put together; a fragment of the next one is dropped. @defaultValue 64 */
+  /** Datagrams of one source that are being put together; its oldest one makes room. At least 1. @defaultValue 64 */
   readonly maxReassembliesPerSource: number
   /** Bytes of fragments of all sources, bookkeeping included; the oldest datagrams make room. @defaultValue 4 MiB */
   readonly maxReassemblyBytes: number

@@ -1,5 +1,6 @@
 import { addressBytes } from '../ip-text.ts'
 import { defaultNetStackLimits, type NetStackLimits } from './limits.ts'
+import type { TcpOptions } from './tcp/tcp-config.ts'
 
 /** Where randomness comes from: sequence numbers, ports, identifications. The generator must not be predictable. */
 export interface NetStackRandom {
@@ -36,6 +37,8 @@ export interface NetStackOptions {
   readonly reassemblyTimeoutMsV6?: number
   /** The ports that `openTcp` and `bindUdp` choose from, both included (RFC 6056 §3.2). @defaultValue [32768, 60999] */
   readonly ephemeralPorts?: readonly [number, number]
+  /** How TCP connections behave. */
+  readonly tcp?: Omit<TcpOptions, 'initialSequences'>
   /** Caps; those that are left out have their default. */
   readonly limits?: Partial<NetStackLimits>
 }
@@ -74,6 +77,7 @@ export function netStackConfig(options: NetStackOptions): NetStackConfig {
     hopLimit: inRange('hopLimit', options.hopLimit ?? 64, 1, 255),
     udpIdleTimeoutMs: duration('udpIdleTimeoutMs', options.udpIdleTimeoutMs ?? defaultUdpIdleTimeoutMs),
     udpIdleTimeoutMsByPort: byPort,
+    tcp: options.tcp ?? {},
     requestTimeoutMs: duration('requestTimeoutMs', options.requestTimeoutMs ?? 75_000),
     reassemblyTimeoutMsV4: duration('reassemblyTimeoutMsV4', options.reassemblyTimeoutMsV4 ?? 15_000),
     reassemblyTimeoutMsV6: duration('reassemblyTimeoutMsV6', options.reassemblyTimeoutMsV6 ?? 60_000),

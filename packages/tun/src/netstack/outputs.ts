@@ -36,6 +36,8 @@ export type IcmpErrorKind =
 export type FlowResetReason =
   /** The peer sent RST. */
   | 'peer'
+  /** The peer answered `openTcp` with RST: nobody listens. */
+  | 'refused'
   /** Retransmissions, keep-alive probes, or a request that nobody answered ran out of time. */
   | 'timed-out'
   /** An ICMP error ended an attempt to connect; its kind came before as `icmp-error`. */
@@ -82,9 +84,9 @@ export type NetStackOutput =
   | { readonly type: 'flow-writable'; readonly flow: number }
   /** The peer sent FIN: once what is readable was read, nothing more comes. */
   | { readonly type: 'flow-ended'; readonly flow: number }
-  /** The flow is over, and not as both sides wanted it: data may be missing. `flow-closed` follows. */
+  /** The flow is over, and not as both sides wanted it: data may be missing, unread data is gone. `flow-closed` follows. */
   | { readonly type: 'flow-reset'; readonly flow: number; readonly reason: FlowResetReason }
-  /** The last word about a flow. Bytes that were not read are gone. */
+  /** The last word about a flow. Without `flow-reset` before it, both sides' FIN went through and everything was read. */
   | { readonly type: 'flow-closed'; readonly flow: number }
   /** A datagram came from inside on its way to `remote` (gateway), or from `remote` to the bound endpoint (client). */
   | {
@@ -98,8 +100,9 @@ export type NetStackOutput =
   /** The answer to a `sendEcho`; `source` and `destination` are those of the request. */
   | ({ readonly type: 'echo-replied' } & EchoMessage)
   /**
-   * An ICMP error came about a packet of this flow. A TCP flow goes on (RFC 9293 §3.9.2.2) unless `flow-reset` follows.
-   * `remote`: UDP, where the packet had gone. `mtu`: of `packet-too-big`.
+   * An ICMP error came about a packet of this flow. TCP: it ended `openTcp` (RFC 9293 §3.9.2.2), `flow-reset` follows; errors
+   * that a connection survives aren't told. UDP: the flow goes on, `remote` is where the packet had gone. `mtu`: of
+   * `packet-too-big`.
    */
   | {
       readonly type: 'icmp-error'

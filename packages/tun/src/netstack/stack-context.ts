@@ -16,7 +16,7 @@ import { KeyedHash } from './table/keyed-hash.ts'
 /** A flow of any protocol, as the stack keeps it. */
 export interface StackFlow extends Flow {
   /** Brings timers, schedule and outputs up to date after something was done with the flow. */
-  settle(now: number): void
+  settle(): void
   handleDeadline(now: number): void
 }
 
@@ -39,7 +39,7 @@ export class StackContext {
     this.ownAddresses = config.ownAddresses.map(wordsOfBytes)
     this.sources = new SourceTable(config, new KeyedHash(config.random))
     this.flows = new FlowTable(config.limits.maxFlows, new KeyedHash(config.random))
-    this.schedule = new DrainSchedule((flow, now) => (flow as StackFlow).settle(now))
+    this.schedule = new DrainSchedule(flow => (flow as StackFlow).settle())
     this.writer = new PacketWriter(config)
     this.errors = new ErrorSender(config, this.counters, this.schedule)
   }

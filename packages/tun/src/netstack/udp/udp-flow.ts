@@ -1,6 +1,7 @@
 import { DropReason, IpProtocol, type PacketBatch, UDP_HEADER_BYTES, UdpField } from '@twinbore/core/packet'
 import { isV4, textOfWords } from '../address-words.ts'
-import type { FlowResetReason, NetStackEndpoint } from '../outputs.ts'
+import { type Complaint, complaintOf } from '../icmp/complaints.ts'
+import type { FlowResetReason, NetStackEndpoint, RefuseReason } from '../outputs.ts'
 import type { Source, SourceFlow } from '../source.ts'
 import type { StackContext, StackFlow } from '../stack-context.ts'
 
@@ -10,6 +11,7 @@ interface HeldDatagram {
   readonly bytes: Uint8Array
 }
 
+const nothing = new Uint8Array(0)
 const nowhere = new Int32Array(4)
 /** Kept per queued packet or held datagram beside its bytes. */
 const overheadBytes = 64
@@ -31,6 +33,7 @@ export class UdpFlow implements StackFlow {
   /** Packets that are longer go out in pieces: the source's MTU, or less where a router said so. */
   private pathMtu = Number.POSITIVE_INFINITY
   private readonly context: StackContext
+  private readonly onEnd: () => void
   private held: HeldDatagram[] = []
   /** Whole packets that wait for `drain`; the first one is at `head`. */
   private queue: Uint8Array[] = []
@@ -41,15 +44,27 @@ export class UdpFlow implements StackFlow {
   private idleTimeoutMs = 0
   private expiresAt = Number.POSITIVE_INFINITY
   private hasTimer = false
-  private isOver = false
+  private hasEnded = false
 
-  constructor(context: StackContext, id: number, source: Source, port: number, trigger: Uint8Array | undefined) {
+  constructor(
+    context: StackContext,
+    id: number,
+    source: Source,
+    port: number,
+    trigger: Uint8Array | undefined,
+    onEnd: () => void,
+  ) {
     this.context = context
+    this.onEnd = onEnd
     this.id = id
     this.source = source
     this.insidePort = port
     this.trigger = trigger
     this.isRequested = trigger !== undefined
+  }
+
+  get isOver(): boolean {
+    return this.hasEnded
   }
 
   get wantsToSend(): boolean {
@@ -84,29 +99,26 @@ export class UdpFlow implements StackFlow {
     // Once a flow was used for something else it isn't a short-lived one any more.
     this.idleTimeoutMs = Math.max(this.idleTimeoutMs, udpIdleTimeoutMsByPort[remotePort] ?? udpIdleTimeoutMs)
     this.expiresAt = now + this.idleTimeoutMs
-    this.settle(now)
+    this.settle()
   }
 
-  accept(now: number): void {
+  accept(): void {
     this.isRequested = false
     for (const datagram of this.held) this.context.outputs.push({ type: 'datagram', flow: this.id, ...datagram })
     this.dropHeld()
-    this.settle(now)
+    this.settle()
   }
 
   /** Queues a message to or from `remote`. */
   send(remoteAddress: Int32Array, remotePort: number, payload: Uint8Array, now: number): boolean {
     const { config, counters, writer } = this.context
     const isGateway = config.acceptAnyDestination
-    const message = new Uint8Array(UDP_HEADER_BYTES + payload.length)
-    const view = new DataView(message.buffer)
-    view.setUint16(UdpField.sourcePort, isGateway ? remotePort : this.insidePort)
-    view.setUint16(UdpField.destinationPort, isGateway ? this.insidePort : remotePort)
-    view.setUint16(UdpField.length, message.length)
-    message.set(payload, UDP_HEADER_BYTES)
+    const message = isGateway
+      ? udpMessage(remotePort, this.insidePort, payload)
+      : udpMessage(this.insidePort, remotePort, payload)
     const from = isGateway ? remoteAddress : this.source.words
     const to = isGateway ? this.source.words : remoteAddress
-    if (this.isOver) return false
+    if (this.hasEnded) return false
     const packets = writer.packets(from, to, this.protocol, message, Math.min(this.source.mtu, this.pathMtu))
     const cost = packets.reduce((sum, packet) => sum + packet.length + overheadBytes, 0)
     if (this.queuedBytes + cost > config.limits.maxQueuedBytesPerUdpFlow || !this.source.memory.reserve(cost)) {
@@ -117,8 +129,26 @@ export class UdpFlow implements StackFlow {
     this.queuedBytes += cost
     this.queue.push(...packets)
     this.context.schedule.add(this.source, this)
-    this.settle(now)
+    this.settle()
     return true
+  }
+
+  /** Says why the requested flow isn't wanted, and ends it. */
+  refuse(reason: RefuseReason, now: number): void {
+    const complaint = complaintOf[reason]
+    const { trigger, source } = this
+    if (complaint && trigger) {
+      this.context.errors.complain(source, complaint, new DataView(trigger.buffer), 0, trigger.length, now)
+    }
+    this.end('local')
+  }
+
+  /** Complains about a datagram from the inside endpoint to `remote`. It is gone: its headers are written anew. */
+  complain(complaint: Complaint, remoteAddress: Int32Array, remotePort: number, now: number): void {
+    const message = udpMessage(this.insidePort, remotePort, nothing)
+    const { source, context } = this
+    const [packet] = context.writer.packets(source.words, remoteAddress, this.protocol, message, source.mtu)
+    context.errors.complain(source, complaint, new DataView(packet!.buffer), 0, packet!.length, now)
   }
 
   emit(batch: PacketBatch, _now: number): number {
@@ -142,8 +172,8 @@ export class UdpFlow implements StackFlow {
     if (!isV4(this.source.words)) this.pathMtu = Math.max(1280, Math.min(this.pathMtu, mtu))
   }
 
-  settle(now: number): void {
-    if (this.isOver) return
+  settle(): void {
+    if (this.hasEnded) return
     if (this.wasRefusedRoom && this.queuedBytes * 2 <= this.context.config.limits.maxQueuedBytesPerUdpFlow) {
       this.wasRefusedRoom = false
       this.context.outputs.push({ type: 'flow-writable', flow: this.id })
@@ -152,7 +182,7 @@ export class UdpFlow implements StackFlow {
     // Set early and looked at again when it is reached: a datagram costs no heap operation.
     if (!this.hasTimer) {
       this.hasTimer = true
-      this.context.timers.set(this.id, Math.max(this.expiresAt, now))
+      this.context.timers.set(this.id, this.expiresAt)
     }
   }
 
@@ -161,13 +191,14 @@ export class UdpFlow implements StackFlow {
     if (now >= this.expiresAt) {
       this.context.counters.udpFlowsExpired++
       this.end('idle')
-    } else this.settle(now)
+    } else this.settle()
   }
 
   /** Ends the flow and tells the shell. */
   end(reason: FlowResetReason): void {
-    if (this.isOver) return
-    this.isOver = true
+    if (this.hasEnded) return
+    this.hasEnded = true
+    this.isRequested = false
     const { context, source } = this
     this.dropHeld()
     source.memory.unreserve(this.queuedBytes)
@@ -178,6 +209,7 @@ export class UdpFlow implements StackFlow {
     context.flows.remove(this)
     source.udpFlows--
     context.sources.removeFlow(source, this)
+    this.onEnd()
     context.announceEnd(this.id, reason)
   }
 
@@ -186,4 +218,14 @@ export class UdpFlow implements StackFlow {
     this.heldBytes = 0
     this.held = []
   }
+}
+
+function udpMessage(sourcePort: number, destinationPort: number, payload: Uint8Array): Uint8Array {
+  const message = new Uint8Array(UDP_HEADER_BYTES + payload.length)
+  const view = new DataView(message.buffer)
+  view.setUint16(UdpField.sourcePort, sourcePort)
+  view.setUint16(UdpField.destinationPort, destinationPort)
+  view.setUint16(UdpField.length, message.length)
+  message.set(payload, UDP_HEADER_BYTES)
+  return message
 }

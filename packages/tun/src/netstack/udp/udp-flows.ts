@@ -94,10 +94,13 @@ export class UdpFlows {
 
   private add(source: Source, port: number, trigger: Uint8Array | undefined): UdpFlow {
     const { context } = this
-    const flow = new UdpFlow(context, context.flows.takeId(), source, port, trigger)
+    const flow = new UdpFlow(context, context.flows.takeId(), source, port, trigger, () => {
+      this.count--
+    })
     context.flows.insert(flow)
     context.sources.addFlow(source, flow)
     source.udpFlows++
+    this.count++
     return flow
   }
 }
