@@ -241,11 +241,11 @@ export class NetStack {
    *
    * @throws RangeError for more bytes than UDP can carry (65 507; IPv6: 65 527), an address that is none or of the other family
    */
-  sendDatagram(flow: number, remote: NetStackEndpoint, bytes: Uint8Array, now: number): boolean {
+  sendDatagram(flow: number, remote: NetStackEndpoint, bytes: Uint8Array, _now: number): boolean {
     const udp = this.udpFlow(flow)
     const address = this.remoteOf(udp, remote)
     if (bytes.length > (isV4(address) ? 65_507 : 65_527)) throw new RangeError('bytes must fit a datagram')
-    return udp.send(address, port(remote.port, 'remote.port'), bytes, now)
+    return udp.send(address, port(remote.port, 'remote.port'), bytes)
   }
 
   /** Gateway mode: tells the sender that a datagram of a UDP flow to `remote` did not get there. The flow goes on. */

@@ -110,7 +110,7 @@ export class UdpFlow implements StackFlow {
   }
 
   /** Queues a message to or from `remote`. */
-  send(remoteAddress: Int32Array, remotePort: number, payload: Uint8Array, now: number): boolean {
+  send(remoteAddress: Int32Array, remotePort: number, payload: Uint8Array): boolean {
     const { config, counters, writer } = this.context
     const isGateway = config.acceptAnyDestination
     const message = isGateway
