@@ -37,6 +37,13 @@ export interface NetStackOptions {
   readonly reassemblyTimeoutMsV6?: number
   /** The ports that `openTcp` and `bindUdp` choose from, both included (RFC 6056 §3.2). @defaultValue [32768, 60999] */
   readonly ephemeralPorts?: readonly [number, number]
+  /**
+   * A keyed hash (HMAC-SHA-256, SipHash) of at least 8 bytes for initial sequence numbers that nobody can guess and that rise
+   * from one connection of the same ends to the next (RFC 6528 §3): `sequenceHash()` of `@twinbore/tun/io`.
+   * @defaultValue none: sequence numbers are drawn from `random`, unguessable too, but an old duplicate of the same ends
+   * may look new
+   */
+  readonly keyedHash?: (bytes: Uint8Array) => Uint8Array
   /** How TCP connections behave. */
   readonly tcp?: Omit<TcpOptions, 'initialSequences'>
   /** Caps; those that are left out have their default. */
@@ -44,8 +51,9 @@ export interface NetStackOptions {
 }
 
 /** Options after validation: complete. */
-export interface NetStackConfig extends Required<Omit<NetStackOptions, 'addresses' | 'limits'>> {
+export interface NetStackConfig extends Required<Omit<NetStackOptions, 'addresses' | 'keyedHash' | 'limits'>> {
   readonly ownAddresses: readonly Uint8Array[]
+  readonly keyedHash: ((bytes: Uint8Array) => Uint8Array) | undefined
   readonly limits: NetStackLimits
 }
 
@@ -77,6 +85,7 @@ export function netStackConfig(options: NetStackOptions): NetStackConfig {
     hopLimit: inRange('hopLimit', options.hopLimit ?? 64, 1, 255),
     udpIdleTimeoutMs: duration('udpIdleTimeoutMs', options.udpIdleTimeoutMs ?? defaultUdpIdleTimeoutMs),
     udpIdleTimeoutMsByPort: byPort,
+    keyedHash: options.keyedHash,
     tcp: options.tcp ?? {},
     requestTimeoutMs: duration('requestTimeoutMs', options.requestTimeoutMs ?? 75_000),
     reassemblyTimeoutMsV4: duration('reassemblyTimeoutMsV4', options.reassemblyTimeoutMsV4 ?? 15_000),

@@ -2,9 +2,9 @@ import { DropReason, IpProtocol, TcpFlag } from '@twinbore/core/packet'
 import { bytesOfWords, textOfWords } from './address-words.ts'
 import type { IncomingError } from './icmp/incoming-errors.ts'
 import type { PacketHead } from './packet-head.ts'
+import { initialSequences } from './sequence-source.ts'
 import type { Source } from './source.ts'
 import type { StackContext } from './stack-context.ts'
-import { InitialSequences } from './tcp/initial-sequence.ts'
 import { TcpSegment } from './tcp/segment.ts'
 import { type TcpConfig, tcpConfig } from './tcp/tcp-config.ts'
 import { TcpConnection } from './tcp/tcp-connection.ts'
@@ -30,7 +30,7 @@ export class TcpFlows implements TcpFlowOwner {
 
   constructor(context: StackContext) {
     this.context = context
-    this.config = tcpConfig({ ...context.config.tcp, initialSequences: new InitialSequences(context.config.random) })
+    this.config = tcpConfig({ ...context.config.tcp, initialSequences: initialSequences(context.config) })
   }
 
   get timeWaitCount(): number {
