@@ -1,10 +1,10 @@
 import {
   DropReason,
-  TCP_HEADER_BYTES,
   IpProtocol,
   Ipv4Field,
   Ipv6Field,
   ipVersion,
+  TCP_HEADER_BYTES,
   TcpFlag,
   tcpAcknowledgmentNumber,
   tcpDestinationPort,
