@@ -1,3 +1,4 @@
+import { PacketBatch } from '@twinbore/core/packet'
 import { seededRandom } from '@twinbore/core/runtime'
 import { icmpErrorPacket, udpPacket } from '@twinbore/core/testing'
 import { describe, expect, test } from 'vitest'
@@ -350,16 +351,12 @@ test('packet too big makes the pieces of an IPv6 flow shorter, down to 1280', ()
   expect(longest()).toBe(1280)
 })
 
-test('drops a datagram that no slot of the batch can take, and goes on', () => {
-  const pair = acceptingPair({}, { mtu: 65_535 })
-  const flow = pair.client.bindUdp({ address: client4 }, pair.now)
-  pair.client.sendDatagram(flow, endpoint('198.51.100.7', 7), ping, pair.now)
-  pair.run()
-  pair.gateway.sendDatagram(0, endpoint('198.51.100.7', 7), new Uint8Array(20_000), pair.now)
-  pair.gateway.sendDatagram(0, endpoint('198.51.100.7', 7), ping, pair.now)
-  pair.run()
-  expect(outputsOf(pair.clientOutputs, 'datagram').map(datagram => datagram.bytes)).toEqual([ping])
-  expect(pair.gateway.stats()).toMatchObject({ datagramsDropped: 1, bufferBytes: 0 })
+test('a batch whose slots are too short for an MTU is refused', () => {
+  const pair = acceptingPair()
+  const batch = new PacketBatch({ slotBytes: 1400 })
+  expect(pair.gateway.drain(batch, pair.now)).toBe(0)
+  pair.gateway.setMtu(client4, 1401, pair.now)
+  expect(() => pair.gateway.drain(batch, pair.now)).toThrow(RangeError)
 })
 
 test('a datagram from or to port 0 opens nothing', () => {
