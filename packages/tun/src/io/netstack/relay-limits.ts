@@ -4,7 +4,7 @@ import type { DialLimits } from './dial-gate.ts'
 export interface SocketRelayLimits extends DialLimits {
   /**
    * Connects under way from one inside address to one destination address. A SYN beyond is dropped silently; its sender
-   * tries again. @defaultValue 16
+   * tries again. @defaultValue 32
    */
   readonly maxDialsPerSourceAndDestination: number
   /** The same from all inside addresses. @defaultValue 256 */
@@ -30,7 +30,7 @@ export interface SocketRelayLimits extends DialLimits {
 }
 
 export const defaultSocketRelayLimits: SocketRelayLimits = {
-  maxDialsPerSourceAndDestination: 16,
+  maxDialsPerSourceAndDestination: 32,
   maxDialsPerDestination: 256,
   dialTimeoutMs: 30_000,
   idleMs: 7_440_000,

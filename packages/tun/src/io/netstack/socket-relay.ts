@@ -18,8 +18,11 @@ const SWEEP_MS = 10_000
 
 /** What one host of the inside asks of the relay itself, at an address where it offers something. */
 export interface RelayServices {
-  /** Where a connection to `destination` goes in its place; `undefined`: there. The place is not asked for `mayReach`. */
-  redirectTcp?(destination: NetStackEndpoint): NetStackEndpoint | undefined
+  /**
+   * Where flows to `destination` go in its place; `undefined`: there. `mayReach` isn't asked about the place: it was chosen
+   * on purpose. Answers seem to come from `destination`.
+   */
+  redirect?(destination: NetStackEndpoint, protocol: 'tcp' | 'udp'): NetStackEndpoint | undefined
   /** Takes a datagram in place of `remote`, and answers by `reply` any number of times. False: it is none of its business. */
   takeDatagram?(
     inside: NetStackEndpoint,
@@ -181,7 +184,7 @@ export class SocketRelay {
 
   private dial(flow: number, source: NetStackEndpoint, destination: NetStackEndpoint, now: number): void {
     const { stack, counters, gate } = this
-    const redirected = this.options.redirectTcp?.(destination)
+    const redirected = this.options.redirect?.(destination, 'tcp')
     if (!redirected && !this.options.mayReach(destination.address, false)) {
       counters.destinationsRefused++
       stack.refuse(flow, 'admin-prohibited', now)
@@ -213,22 +216,21 @@ export class SocketRelay {
 
   private sendDatagram(flow: number, remote: NetStackEndpoint, bytes: Uint8Array, now: number): void {
     const { stack, counters } = this
+    // What only talks to the relay itself has no socket.
+    if (!this.udp.has(flow)) this.udp.set(flow, undefined)
     if (this.options.takeDatagram) {
       const { inside } = stack.endpoints(flow)
       const reply = (answer: Uint8Array): void => this.replyDatagram(flow, inside, remote, answer)
-      if (this.options.takeDatagram(inside, remote, bytes, reply)) {
-        // What only talks to the relay itself has no socket.
-        if (!this.udp.has(flow)) this.udp.set(flow, undefined)
-        return
-      }
+      if (this.options.takeDatagram(inside, remote, bytes, reply)) return
     }
-    if (!this.options.mayReach(remote.address, false)) {
+    const redirected = this.options.redirect?.(remote, 'udp')
+    if (!redirected && !this.options.mayReach(remote.address, false)) {
       counters.destinationsRefused++
       stack.refuseDatagram(flow, remote, 'admin-prohibited', now)
       return
     }
     const relay = this.udp.get(flow) ?? this.openUdp(flow, remote)
-    if (relay) relay.send(remote, bytes)
+    if (relay) relay.send(remote, bytes, redirected)
     else stack.refuseDatagram(flow, remote, 'host-unreachable', now)
   }
 

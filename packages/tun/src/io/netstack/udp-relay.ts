@@ -15,6 +15,8 @@ export class UdpRelay {
   private readonly host: RelayHost
   private readonly socket: Socket
   private readonly filter: AddressFilter
+  /** Whom those stand for that datagrams were redirected to. */
+  private aliases: Map<string, NetStackEndpoint> | undefined
   private isClosed = false
 
   constructor(host: RelayHost, flow: number, family: 4 | 6, onClose: () => void) {
@@ -37,15 +39,17 @@ export class UdpRelay {
     this.socket.bind({ port: 0, exclusive: true })
   }
 
-  /** Sends a datagram from inside; the bytes become the socket's. */
-  send(remote: NetStackEndpoint, bytes: Uint8Array): void {
+  /** Sends a datagram from inside to `remote`, or to `target` in its place; the bytes become the socket's. */
+  send(remote: NetStackEndpoint, bytes: Uint8Array, target?: NetStackEndpoint): void {
     const { host, socket } = this
     if (this.isClosed || socket.getSendQueueSize() + bytes.length > host.limits.maxQueuedBytesPerUdpSocket) {
       host.counters.datagramsFailed++
       return
     }
-    this.filter.open(remote.address)
-    socket.send(bytes, remote.port, remote.address, error => {
+    if (target) this.addAlias(target, remote)
+    else this.filter.open(remote.address)
+    const { address, port } = target ?? remote
+    socket.send(bytes, port, address, error => {
       if (error) this.refused(remote, (error as NodeJS.ErrnoException).code)
     })
   }
@@ -56,15 +60,23 @@ export class UdpRelay {
     this.socket.close()
   }
 
-  private receive(remote: NetStackEndpoint, bytes: Uint8Array): void {
+  private receive(from: NetStackEndpoint, bytes: Uint8Array): void {
     const { host, flow } = this
     if (this.isClosed) return
-    if (remote.port === 0 || !this.filter.admits(remote.address)) {
+    const remote = this.aliases?.get(`${from.address} ${from.port}`) ?? from
+    if (from.port === 0 || (remote === from && !this.filter.admits(from.address))) {
       host.counters.datagramsFiltered++
       return
     }
     host.stack.sendDatagram(flow, remote, bytes, host.now())
     host.settle()
+  }
+
+  private addAlias(target: NetStackEndpoint, remote: NetStackEndpoint): void {
+    this.aliases ??= new Map()
+    this.aliases.set(`${target.address} ${target.port}`, remote)
+    const [oldest] = this.aliases.keys()
+    if (this.aliases.size > this.host.limits.maxPeersPerUdpSocket) this.aliases.delete(oldest!)
   }
 
   private refused(remote: NetStackEndpoint, code: string | undefined): void {
