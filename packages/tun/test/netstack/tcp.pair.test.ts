@@ -332,14 +332,6 @@ test('the buffers of a source are bounded over all its flows, and each flow stil
   // Two chunks each are always there.
   expect(bufferBytes).toBeGreaterThan(150_000)
   expect(bufferBytes).toBeLessThanOrEqual(200_000 + 20 * 16_384)
-  const other = tcpPacket({
-    source: '10.77.0.3',
-    destination: far,
-    sourcePort: 5,
-    destinationPort: 6,
-    flags: TcpFlag.syn,
-  })
-  pair.inject('to-gateway', other)
   const sent = (flow: number): number => {
     let bytes = 0
     pair.run()
@@ -347,7 +339,7 @@ test('the buffers of a source are bounded over all its flows, and each flow stil
       bytes += read.length
     return bytes
   }
-  for (let flow = 0; flow < 20; flow++) expect(sent(flow)).toBeGreaterThanOrEqual(16_384 - 8192)
+  for (let flow = 0; flow < 20; flow++) expect(sent(flow)).toBeGreaterThanOrEqual(8192)
   pair.advance(1000)
   expect(pair.gateway.stats().bufferBytes).toBe(0)
 })
