@@ -4,7 +4,7 @@ import type { Delivery } from './delivery.ts'
 const Flag = { sacked: 1, lost: 2, retransmitted: 4 } as const
 
 const none = -1
-const initialCapacity = 16
+const initialCapacity = 8
 
 /**
  * The segments that were sent and are not acknowledged, in the order of the stream, and those of them that are in

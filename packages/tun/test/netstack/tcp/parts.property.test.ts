@@ -145,13 +145,13 @@ describe('the scoreboard counts what a list of segments would', () => {
           break
         }
         default:
-          if (random.below(30) === 0) {
+          if (random.below(90) < 3) {
             board.forgetSacks()
             for (const segment of model) if (segment.state === 'sacked') segment.state = 'lost'
-          } else if (random.below(30) === 0) {
+          } else if (random.below(90) < 4) {
             board.forgetLosses()
             for (const segment of model) if (segment.state === 'lost') segment.state = 'flying'
-          } else if (random.below(30) === 0) {
+          } else if (random.below(90) < 5) {
             const limit = 200 + random.below(1000)
             board.resegment(limit)
             model = model.flatMap(segment => cut(segment, limit))
