@@ -183,6 +183,26 @@ describe('timeouts (RFC 6298)', () => {
     expect(starts(wire.sent()).every(seq => seq >= first + 8 * 988)).toBe(true)
   })
 
+  test('after a SYN-ACK that was lost the first timeout is 3 s (§5.7)', () => {
+    const wire = new Wire({}, { mss: 1460 })
+    wire.connection.confirm(wire.now)
+    wire.advance(1500)
+    wire.receive({})
+    wire.connection.write(new Uint8Array(10), wire.now)
+    const start = wire.now
+    expect(wire.advance(3500).map(({ at }) => at - start)).toEqual([0, 3000])
+  })
+
+  test('unless timestamps tell how long the round trip was', () => {
+    const wire = new Wire({}, { mss: 1460, timestamps: [1, 0] })
+    wire.connection.confirm(wire.now)
+    wire.advance(1500)
+    wire.receive({ timestamps: [2, wire.now - 50] })
+    wire.connection.write(new Uint8Array(10), wire.now)
+    const start = wire.now
+    expect(wire.advance(400).map(({ at }) => at - start)).toEqual([0, 300])
+  })
+
   test('a segment that was sent twice measures nothing without timestamps (Karn)', () => {
     const wire = established()
     wire.connection.write(new Uint8Array(10), wire.now)

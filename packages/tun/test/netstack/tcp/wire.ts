@@ -1,5 +1,6 @@
 // One connection and a peer made by hand: segments in as fields, segments out as fields, numbers relative to both
 // initial sequence numbers, so that the SYN has 0 and the first byte 1.
+import { IpAddress } from '@twinbore/core/address'
 import { checkPacket, locateTransport, PacketBatch, TcpFlag, transportOffset } from '@twinbore/core/packet'
 import { tcpPacket } from '@twinbore/core/testing'
 import { MemoryBudget } from '../../../src/netstack/tcp/memory-budget.ts'
@@ -62,6 +63,11 @@ const letters: readonly (readonly [string, number])[] = [
 export const ourInitial = 0xffff_ff00
 export const peerInitial = 0x7fff_ff00
 
+const addresses4 = [IpAddress.of('10.0.0.2'), IpAddress.of('192.0.2.1')] as const
+const addresses6 = [IpAddress.of('fd00::2'), IpAddress.of('2001:db8::1')] as const
+const arriving = new PacketBatch({ capacity: 1, slotBytes: 2048 })
+const leaving = new PacketBatch({ capacity: 64, slotBytes: 2048 })
+
 /** The byte that both streams have at a position. */
 export function byteAt(position: number): number {
   return (position * 7 + (position >>> 8)) & 0xff
@@ -84,7 +90,7 @@ export class Wire {
   readonly connection: TcpConnection
   readonly memory: MemoryBudget
   private readonly v6: boolean
-  private readonly batch = new PacketBatch({ capacity: 64, slotBytes: 2048 })
+  private readonly batch = leaving
   private readonly segment = new TcpSegment()
   private readonly lookAt = new TcpSegment()
 
@@ -103,17 +109,14 @@ export class Wire {
       this.connection = TcpConnection.accept(config, path, this.segment, this.now)
     } else {
       const [peer, us] = this.addresses
-      const bytes = (text: string) => {
-        const packet = tcpPacket({ source: text, destination: text, sourcePort: 1, destinationPort: 1 })
-        return v6 ? packet.slice(8, 24) : packet.slice(12, 16)
-      }
-      const local = { address: bytes(us), port: 443 }
-      this.connection = TcpConnection.open(config, path, local, { address: bytes(peer), port: 5000 }, this.now)
+      const local = { address: us.bytes, port: 443 }
+      this.connection = TcpConnection.open(config, path, local, { address: peer.bytes, port: 5000 }, this.now)
     }
   }
 
-  private get addresses(): readonly [string, string] {
-    return this.v6 ? ['fd00::2', '2001:db8::1'] : ['10.0.0.2', '192.0.2.1']
+  /** The peer's and ours. */
+  private get addresses(): readonly [IpAddress, IpAddress] {
+    return this.v6 ? addresses6 : addresses4
   }
 
   /** The bytes of a segment of the peer. */
@@ -135,7 +138,8 @@ export class Wire {
   }
 
   private read(packet: Uint8Array): number {
-    const batch = new PacketBatch({ capacity: 1, slotBytes: 2048 })
+    const batch = arriving
+    batch.reset()
     const slot = batch.push(packet)
     const offset = batch.offsets[slot]!
     const location = locateTransport(batch.view, offset, packet.length)
