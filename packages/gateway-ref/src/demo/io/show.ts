@@ -160,7 +160,7 @@ export class Show {
         tls: { certificate, key },
         pool: { ipv4: this.pool },
         routes: { include: [intranet.routes] },
-        egress: { ports: portsApartFrom(port), transit: { ipv4: '192.0.0.6' } },
+        egress: { mode: 'translate', ports: portsApartFrom(port), transit: { ipv4: '192.0.0.6' } },
         auth: { users: setup.users },
       },
       // One name whatever the port: what a demonstration that was killed left behind is cleared up by the next.
