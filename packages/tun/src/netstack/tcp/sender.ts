@@ -6,6 +6,7 @@ import { LossDetection } from './rack.ts'
 import { Recovery } from './recovery.ts'
 import { RetransmitTimer } from './retransmit-timer.ts'
 import { RoundTrip } from './rto.ts'
+import { SackMemory } from './sack-memory.ts'
 import { Scoreboard } from './scoreboard.ts'
 import { SendBuffer } from './send-buffer.ts'
 import { toPosition } from './sequence.ts'
@@ -50,6 +51,7 @@ export class Sender {
   /** A tail loss probe is to be sent, whatever the congestion window says. */
   probeOwed = false
   private readonly losses: LossDetection
+  private readonly reports = new SackMemory(this.scoreboard)
   private readonly delivery = new Delivery()
   private readonly initial: number
   private windowSequence = 0
@@ -172,7 +174,7 @@ export class Sender {
         duplicate = true
         this.losses.noteDuplicateReport(position, this.next)
       } else if (right > this.unacknowledged)
-        this.scoreboard.sack(Math.max(left, this.unacknowledged), right, this.delivery)
+        this.reports.note(Math.max(left, this.unacknowledged), right, this.delivery)
     }
     return duplicate
   }
@@ -180,10 +182,12 @@ export class Sender {
   private sampleRoundTrip(news: boolean, echoedAt: number, flight: number, now: number): void {
     const perRoundTrip = Math.max(1, Math.ceil(flight / (2 * this.segmentBytes)))
     const { delivery } = this
-    // Karn: a segment that was sent twice says nothing, unless the peer echoes which of the two arrived.
+    // Karn: a segment that was sent twice says nothing, unless the peer echoes which of the two arrived. An echo of the
+    // first may be repeated for the second, when the first answer got lost; then it is too old to measure anything.
+    const repeated = echoedAt < Math.floor(delivery.lastSentAt) && now - delivery.lastSentAt >= this.roundTrip.minMs
     if (news && !delivery.acknowledgedRetransmission && delivery.firstSentAt !== -1)
       this.roundTrip.sample(now - delivery.firstSentAt, perRoundTrip, now)
-    else if (news && echoedAt !== -1) this.roundTrip.sample(now - echoedAt, perRoundTrip, now)
+    else if (news && echoedAt !== -1 && !repeated) this.roundTrip.sample(now - echoedAt, perRoundTrip, now)
     else if (!news && delivery.lastOriginalSentAt !== -1)
       this.roundTrip.sample(now - delivery.lastOriginalSentAt, perRoundTrip, now)
   }
@@ -361,6 +365,7 @@ export class Sender {
   private handleTimeout(now: number): void {
     this.recovery.enterTimeout(this.outstanding, this.next)
     this.losses.markLostOnTimeout(this.scoreboard, now)
+    this.reports.forget()
     this.duplicateAcks = 0
     this.probeEnd = -1
     this.probeOwed = false
