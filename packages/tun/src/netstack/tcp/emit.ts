@@ -15,15 +15,18 @@ import {
 const maxOptionBytes = 40
 const edges = new Uint32Array(2 * MAX_SACK_BLOCKS)
 
-/** Writes what is to be sent into free slots of a batch, the most urgent first. Returns how many segments that was. */
-export function emit(tcb: ControlBlock, batch: PacketBatch, now: number): number {
+/**
+ * Writes what is to be sent into free slots of a batch, the most urgent first, data only up to `maxSegments`. Returns how
+ * many segments that was.
+ */
+export function emit(tcb: ControlBlock, batch: PacketBatch, now: number, maxSegments: number): number {
   const before = batch.count
   if (batch.slotBytes < tcb.localMtu) throw new RangeError('slots of the batch are smaller than the MTU')
   if (tcb.strayResetNumber !== -1 && !batch.full) emitStrayReset(tcb, batch)
   if (tcb.resetOwed && !batch.full) emitReset(tcb, batch)
   if (tcb.synOwed && !batch.full) emitSyn(tcb, batch, now)
   if (mayTransfer(tcb)) {
-    emitData(tcb, batch, now)
+    emitData(tcb, batch, now, before + maxSegments)
     emitProbes(tcb, batch, now)
   }
   // A full batch keeps the acknowledgement for the next one.
@@ -61,10 +64,10 @@ function mayTransfer(tcb: ControlBlock): boolean {
   }
 }
 
-function emitData(tcb: ControlBlock, batch: PacketBatch, now: number): void {
+function emitData(tcb: ControlBlock, batch: PacketBatch, now: number, until: number): void {
   const { sender } = tcb
   const { scoreboard, buffer } = sender
-  while (!batch.full) {
+  while (!batch.full && batch.count < until) {
     let slot = sender.nextRetransmission()
     if (slot === -1) {
       const length = sender.nextNewLength(roomBesideReport(tcb))

@@ -30,7 +30,7 @@ export class MemoryBudget {
 
   /** Takes a chunk, or returns `undefined` at the limit. `force` ignores the limit, for what each flow is guaranteed. */
   take(force = false): Uint8Array | undefined {
-    if (!force && !this.hasRoom()) return undefined
+    if (!force && !this.hasRoom(CHUNK_BYTES)) return undefined
     return this.takeUnchecked()
   }
 
@@ -40,8 +40,25 @@ export class MemoryBudget {
     else if (this.spare.length < maxSpareChunks) this.spare.push(chunk)
   }
 
-  private hasRoom(): boolean {
-    return this.used + CHUNK_BYTES <= this.limitBytes && (this.parent?.hasRoom() ?? true)
+  /** Counts bytes that somebody else holds, such as queued datagrams. Returns whether they fit the limits. */
+  reserve(bytes: number): boolean {
+    if (!this.hasRoom(bytes)) return false
+    this.count(bytes)
+    return true
+  }
+
+  /** Gives back what `reserve` counted. */
+  unreserve(bytes: number): void {
+    this.count(-bytes)
+  }
+
+  private count(bytes: number): void {
+    this.used += bytes
+    this.parent?.count(bytes)
+  }
+
+  private hasRoom(bytes: number): boolean {
+    return this.used + bytes <= this.limitBytes && (this.parent?.hasRoom(bytes) ?? true)
   }
 
   private takeUnchecked(): Uint8Array {

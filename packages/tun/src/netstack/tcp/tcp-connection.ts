@@ -242,11 +242,11 @@ export class TcpConnection {
   }
 
   /**
-   * Writes segments into free slots of the batch (owners stay -1) and returns how many. Call it again with an emptier
-   * batch while `wantsToSend`. Slots must have at least the MTU of the path.
+   * Writes segments into free slots of the batch (owners stay -1) and returns how many; of data at most `maxSegments`, so
+   * that others get their turn. Call it again while `wantsToSend`. Slots must have at least the MTU of the path.
    */
-  emit(batch: PacketBatch, now: number): number {
-    return emit(this.tcb, batch, now)
+  emit(batch: PacketBatch, now: number, maxSegments: number = Number.POSITIVE_INFINITY): number {
+    return emit(this.tcb, batch, now, maxSegments)
   }
 
   /** Takes the next output. Each kind waits at most once; drain after every input. */
