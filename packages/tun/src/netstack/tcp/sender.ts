@@ -316,10 +316,13 @@ export class Sender {
       this.persist.fire(this.roundTrip.rtoMs, config.maxRtoMs, now)
       if (now - Math.max(heardAt, this.persist.startedAt) >= config.giveUpMs) return true
     }
-    if (now < this.timer.at) return false
-    if (this.timer.kind === 'reordering') {
+    // The end of a reordering window can uncover a timeout that is due as well.
+    if (now >= this.timer.at && this.timer.kind === 'reordering') {
       if (this.detect(now)) this.recovery.enterFast(this.outstanding, this.next)
-    } else if (this.timer.kind === 'probe') {
+      this.arm()
+    }
+    if (now < this.timer.at || this.timer.kind === 'reordering') return false
+    if (this.timer.kind === 'probe') {
       this.probe.owed = true
       this.timer.restart(now)
       this.timer.arm(-1, 0)
