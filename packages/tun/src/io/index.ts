@@ -7,6 +7,17 @@ export {
   type LinkState,
 } from './linux/link-settings.ts'
 export type { Route, RouteKind, RouteLookup } from './linux/route-message.ts'
+export { refusalOf } from './netstack/connect-refusal.ts'
+export type { DialLimits } from './netstack/dial-gate.ts'
+export type { RelayCounters } from './netstack/relay-host.ts'
+export { defaultSocketRelayLimits, type SocketRelayLimits } from './netstack/relay-limits.ts'
+export {
+  type RelayServices,
+  SocketRelay,
+  type SocketRelayOptions,
+  type SocketRelayStats,
+} from './netstack/socket-relay.ts'
+export { StackDevice } from './netstack/stack-device.ts'
 export { openTun } from './open-tun.ts'
 export { openDatagramSocket } from './open-udp.ts'
 export { sequenceHash } from './sequence-hash.ts'

@@ -2,7 +2,8 @@ import { createSecureContext } from 'node:tls'
 import { dropReasonName } from '@twinbore/core/packet'
 import { EventEmitter } from 'eventemitter3'
 import type { GatewayConfig } from '../../config/gateway-config.ts'
-import type { Egress } from '../../egress/egress.ts'
+import type { Egress, EgressSettings } from '../../egress/egress.ts'
+import { SocketsEgress, type SocketsEgressStats } from '../../egress/sockets/io/sockets-egress.ts'
 import { GatewayError } from '../../errors.ts'
 import type { RunnableGateway } from '../../gateway.ts'
 import { loadServerIdentity, readPem, type ServerIdentity } from '../../identity/io/server-identity.ts'
@@ -21,6 +22,11 @@ export interface GatewayHands {
   readonly instance?: string
   /** The way out. @defaultValue what the configuration asks for */
   readonly egress?: Egress
+  /**
+   * With `egress.mode: sockets`: where a client's flow to a destination goes in its place, whatever the rules say about
+   * that; `undefined`: to the destination. A program that has a server of its own for clients gives it an address so.
+   */
+  readonly redirect?: NonNullable<EgressSettings['redirect']>
 }
 
 /** Counts of a running gateway since its start. */
@@ -33,6 +39,8 @@ export interface GatewayStats {
   readonly datagram: ReturnType<NonNullable<RunningGateway['datagrams']>['stats']> | undefined
   /** Absent when the kernel translates. */
   readonly translator: ReturnType<NonNullable<RunningGateway['translator']>['stats']> | undefined
+  /** Absent unless clients' flows leave by sockets. */
+  readonly sockets: SocketsEgressStats | undefined
   readonly device: ReturnType<Egress['device']['stats']>
 }
 
@@ -93,17 +101,19 @@ export class Gateway extends EventEmitter<GatewayEvents> implements RunnableGate
       control: listener.stats(),
       datagram: datagrams?.stats(),
       translator: translator?.stats(),
+      sockets: egress instanceof SocketsEgress ? egress.stats() : undefined,
       device: egress.device.stats(),
     }
   }
 
   async start(): Promise<void> {
     if (this.starting || this.stopping) throw new TypeError('a gateway is started once')
-    const { log, instance, egress } = this.hands
+    const { log, instance, egress, redirect } = this.hands
     this.starting = composeGateway(this.config, {
       log: log ?? silentLogger,
       instance,
       egress,
+      redirect,
       events: {
         established: session => this.emit('session-established', { session }),
         resumed: session => this.emit('session-resumed', { session }),
