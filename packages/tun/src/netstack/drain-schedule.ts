@@ -1,8 +1,9 @@
 import type { PacketBatch } from '@twinbore/core/packet'
 import type { Source, SourceFlow } from './source.ts'
 
-/** Packets that one source may put into a batch before the next one's turn. */
+/** Packets that one source, and one flow of it, may put into a batch before the next one's turn. */
 const quantum = 8
+const flowQuantum = 4
 
 /**
  * Who sends next: sources take turns, and within a source its flows do. Answers (resets, ICMP) go before the flows of their
@@ -63,7 +64,7 @@ export class DrainSchedule {
     if (answered > 0) source.answers.splice(0, answered)
     while (batch.count < until && source.firstScheduled) {
       const flow = this.takeFlow(source)
-      const added = flow.emit(batch, now)
+      const added = flow.emit(batch, now, flowQuantum)
       this.afterEmit(flow)
       // A flow that wants to but didn't add anything into a batch with room would turn in circles.
       if (flow.wantsToSend && (added > 0 || batch.full)) this.add(source, flow)

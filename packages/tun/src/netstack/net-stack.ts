@@ -71,12 +71,14 @@ export class NetStack {
   private readonly tcp: TcpFlows
   private readonly udp: UdpFlows
   private readonly receiver: Receiver
+  private largestMtu: number
 
   constructor(options: NetStackOptions) {
     this.context = new StackContext(netStackConfig(options))
     this.tcp = new TcpFlows(this.context)
     this.udp = new UdpFlows(this.context)
     this.receiver = new Receiver(this.context, this.tcp, this.udp)
+    this.largestMtu = this.context.config.mtu
     if (!this.isGateway) {
       for (const address of this.context.ownAddresses) {
         this.context.sources.pin(this.context.sources.findOrAdd(address)!)
@@ -94,9 +96,12 @@ export class NetStack {
 
   /**
    * Appends packets that go into the tunnel until the batch is full or nothing waits, and returns how many. Sources take
-   * turns, and so do the flows of a source. Owners are left -1. Slots must be as long as the largest MTU.
+   * turns, and so do the flows of a source. Owners are left -1.
+   *
+   * @throws RangeError when the slots are shorter than the largest MTU
    */
   drain(batch: PacketBatch, now: number): number {
+    if (batch.slotBytes < this.largestMtu) throw new RangeError(`slots must have at least ${this.largestMtu} bytes`)
     const added = this.context.schedule.drain(batch, now)
     this.context.counters.packetsOut += added
     return added
@@ -204,19 +209,19 @@ export class NetStack {
   }
 
   /** Takes bytes that a TCP flow received in order, at most `maxBytes`; this opens the window. `undefined` when there are none. */
-  read(flow: number, now: number, maxBytes?: number): Uint8Array | undefined {
+  read(flow: number, _now: number, maxBytes?: number): Uint8Array | undefined {
     const tcp = this.tcpFlow(flow)
     if (tcp.isOver) return undefined
-    const bytes = tcp.connection.read(maxBytes, now)
+    const bytes = tcp.connection.read(maxBytes)
     tcp.settle()
     return bytes
   }
 
   /** As `read`, into memory of the caller. Returns how many bytes it wrote. */
-  readInto(flow: number, target: Uint8Array, now: number): number {
+  readInto(flow: number, target: Uint8Array, _now: number): number {
     const tcp = this.tcpFlow(flow)
     if (tcp.isOver) return 0
-    const count = tcp.connection.readInto(target, now)
+    const count = tcp.connection.readInto(target)
     tcp.settle()
     return count
   }
@@ -305,6 +310,7 @@ export class NetStack {
     }
     this.context.sources.pin(source)
     source.mtu = mtu
+    this.largestMtu = Math.max(this.largestMtu, mtu)
     for (const flow of tcpFlowsOf(source)) {
       flow.connection.handlePathMtu(mtu, undefined, now)
       flow.settle()

@@ -78,7 +78,7 @@ export type NetStackOutput =
     }
   /** The TCP handshake is complete. */
   | { readonly type: 'flow-established'; readonly flow: number }
-  /** `read` gives bytes again, after it gave none. */
+  /** There is more to read than before; told at most once for each batch of packets. */
   | { readonly type: 'flow-readable'; readonly flow: number }
   /** `write` or `sendDatagram` takes bytes again, after it took less than all. */
   | { readonly type: 'flow-writable'; readonly flow: number }

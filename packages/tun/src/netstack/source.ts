@@ -14,8 +14,8 @@ export interface SourceFlow {
   nextScheduled: SourceFlow | undefined
   /** Whether `emit` would add a packet. */
   readonly wantsToSend: boolean
-  /** Appends packets to a batch and returns how many. */
-  emit(batch: PacketBatch, now: number): number
+  /** Appends packets to a batch, about `most` of them, and returns how many. */
+  emit(batch: PacketBatch, now: number, most: number): number
 }
 
 /** An inside address: whose limits a flow counts against. About 500 bytes, without its flows. */

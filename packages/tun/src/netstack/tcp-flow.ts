@@ -77,8 +77,8 @@ export class TcpFlow implements StackFlow {
     return !this.hasLeft && this.connection.wantsToSend
   }
 
-  emit(batch: PacketBatch, now: number): number {
-    return this.hasLeft ? 0 : this.connection.emit(batch, now)
+  emit(batch: PacketBatch, now: number, most: number): number {
+    return this.hasLeft ? 0 : this.connection.emit(batch, now, most)
   }
 
   accept(now: number): void {

@@ -134,11 +134,17 @@ export class TcpFlows implements TcpFlowOwner {
     this.count--
   }
 
-  /** Whether a SYN takes the place of a connection in TIME-WAIT (RFC 9293 §3.10.7.4, RFC 6191). */
+  /**
+   * Whether a SYN takes the place of a connection: one in TIME-WAIT (RFC 9293 §3.10.7.4, RFC 6191), one that is over but for
+   * its RST, or a request whose sender gave up and begins again.
+   */
   private isReplaced(flow: TcpFlow, now: number): boolean {
-    if (!flow.isOver || !flow.connection.isReplacedBy(this.segment, now)) return false
-    this.context.counters.timeWaitReused++
-    flow.leave()
+    if (!(flow.isOver || flow.isDialling) || !flow.connection.isReplacedBy(this.segment, now)) return false
+    if (flow.isDialling) flow.discard('peer', now)
+    else {
+      this.context.counters.timeWaitReused++
+      flow.leave()
+    }
     return true
   }
 

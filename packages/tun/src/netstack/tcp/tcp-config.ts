@@ -94,6 +94,8 @@ export function tcpConfig(options: TcpOptions): TcpConfig {
     throw new RangeError('a buffer must not begin larger than its maximum')
   if (config.initialReceiveWindow < 2048 || config.initialSendBuffer < 2048)
     throw new RangeError('buffers must have at least 2048 bytes')
+  if (config.windowScaling && config.initialReceiveWindow < 2 * 2 ** config.windowScale)
+    throw new RangeError('initialReceiveWindow must be at least two units of windowScale')
   if (config.minRtoMs < 1 || config.minRtoMs > config.maxRtoMs)
     throw new RangeError('minRtoMs must be from 1 to maxRtoMs')
   return config

@@ -151,9 +151,9 @@ export class UdpFlow implements StackFlow {
     context.errors.complain(source, complaint, new DataView(packet!.buffer), 0, packet!.length, now)
   }
 
-  emit(batch: PacketBatch, _now: number): number {
+  emit(batch: PacketBatch, _now: number, most: number): number {
     const before = batch.count
-    while (this.head < this.queue.length && !batch.full) {
+    while (this.head < this.queue.length && !batch.full && batch.count < before + most) {
       const packet = this.queue[this.head++]!
       if (batch.push(packet) === -1) this.context.counters.datagramsDropped++
       this.queuedBytes -= packet.length + overheadBytes
