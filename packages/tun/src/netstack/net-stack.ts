@@ -346,7 +346,8 @@ export class NetStack {
     }
   }
 
-  private get isGateway(): boolean {
+  /** Whether flows to any destination are surfaced. */
+  get isGateway(): boolean {
     return this.context.config.acceptAnyDestination
   }
 
