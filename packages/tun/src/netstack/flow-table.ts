@@ -4,6 +4,8 @@ import type { KeyedHash } from './table/keyed-hash.ts'
 
 /** Inside address, outside address, ports, protocol. */
 const keyWords = 10
+/** So many ids are free before one is given out again: a shell that uses one that is closed hears of it. */
+const quarantine = 1024
 
 /** A flow and the key it is found by. The outside end of a UDP flow is all zero: it is an inside endpoint. */
 export interface Flow extends SourceFlow {
@@ -28,7 +30,7 @@ export class FlowTable<F extends Flow> {
   private readonly key: Int32Array = new Int32Array(keyWords)
   /** Bit 0: in the table. Bit 1: the shell may use the id. */
   private readonly holders: number[] = []
-  /** Freed ids; the one that was freed first is given out first, so that a stale id is noticed. */
+  /** Freed ids; the one that was freed first is given out first. */
   private freeIds: number[] = []
   private freeHead = 0
   private fresh = 0
@@ -75,7 +77,7 @@ export class FlowTable<F extends Flow> {
 
   /** Takes an id for a flow that will be put in with `insert`. The table isn't full. */
   takeId(): number {
-    if (this.freeHead === this.freeIds.length) return this.fresh++
+    if (this.freeIds.length - this.freeHead <= quarantine && this.fresh < this.limit + quarantine) return this.fresh++
     const id = this.freeIds[this.freeHead++]!
     if (this.freeHead > 1024 && this.freeHead * 2 > this.freeIds.length) {
       this.freeIds = this.freeIds.slice(this.freeHead)

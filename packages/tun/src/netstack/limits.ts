@@ -23,7 +23,7 @@ export interface NetStackLimits {
   readonly maxTimeWait: number
   /**
    * Bytes that the TCP buffers and datagram queues of one source may hold. Near the limit TCP windows stop growing; at it
-   * `write` takes nothing and datagrams are dropped. @defaultValue 64 MiB
+   * `write` takes nothing and datagrams are dropped, but a connection always gets 16 KiB each way. @defaultValue 64 MiB
    */
   readonly maxBufferBytesPerSource: number
   /** The same for all sources. @defaultValue 512 MiB */

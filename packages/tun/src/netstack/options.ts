@@ -23,7 +23,7 @@ export interface NetStackOptions {
   readonly acceptAnyDestination?: boolean
   /** The longest packet of a source for which `setMtu` wasn't called, 576 to 65535 (1280 and up where IPv6 is used). @defaultValue 1400 */
   readonly mtu?: number
-  /** Hop limit of packets that the stack makes. @defaultValue 64 */
+  /** Hop limit of UDP datagrams and echo messages. @defaultValue 64 */
   readonly hopLimit?: number
   /** How long a UDP flow lives that sends nothing from inside (RFC 4787 REQ-5, REQ-6). Bound ones live until `abort`. @defaultValue 300_000 */
   readonly udpIdleTimeoutMs?: number
@@ -60,6 +60,9 @@ export interface NetStackConfig extends Required<Omit<NetStackOptions, 'addresse
 export const defaultNetStackMtu = 1400
 export const defaultUdpIdleTimeoutMs = 300_000
 
+/** Limits that leave nothing to work with when they are 0. */
+const needed: ReadonlySet<string> = new Set(['maxSources', 'maxBufferBytes', 'maxBufferBytesPerSource'])
+
 /** @throws TypeError, RangeError for options that can't be */
 export function netStackConfig(options: NetStackOptions): NetStackConfig {
   if (typeof options?.random?.uint32 !== 'function') throw new TypeError('random must be a source of randomness')
@@ -70,7 +73,9 @@ export function netStackConfig(options: NetStackOptions): NetStackConfig {
   inRange('ephemeralPorts[0]', first, 1, 65_535)
   inRange('ephemeralPorts[1]', last, first, 65_535)
   const limits = { ...defaultNetStackLimits, ...options.limits }
-  for (const [name, value] of Object.entries(limits)) inRange(`limits.${name}`, value, 0, Number.MAX_SAFE_INTEGER)
+  for (const [name, value] of Object.entries(limits)) {
+    inRange(`limits.${name}`, value, needed.has(name) ? 1 : 0, Number.MAX_SAFE_INTEGER)
+  }
   const byPort = options.udpIdleTimeoutMsByPort ?? {}
   for (const [port, value] of Object.entries(byPort)) {
     inRange('udpIdleTimeoutMsByPort', Number(port), 1, 65_535)

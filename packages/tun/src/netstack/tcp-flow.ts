@@ -133,7 +133,10 @@ export class TcpFlow implements StackFlow {
       this.leave()
       return
     }
-    if (this.isAnnounced && connection.state === 'time-wait') this.owner.timeWaitBegan(this)
+    // Not before the last ACK went out: who is evicted from TIME-WAIT without it leaves the peer in LAST-ACK.
+    if (this.isAnnounced && connection.state === 'time-wait' && !connection.wantsToSend) {
+      this.owner.timeWaitBegan(this)
+    }
     context.timers.set(this.id, this.deadline)
     if (connection.wantsToSend) context.schedule.add(this.source, this)
   }

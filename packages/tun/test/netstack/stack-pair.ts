@@ -133,6 +133,23 @@ export class StackPair {
   }
 }
 
+/** A pair with `count` connections: flow ids 0, 1, ... on both sides. */
+export function establishedPair(options: StackPairOptions = {}, count = 1): StackPair {
+  const pair = acceptingPair(options)
+  for (let i = 0; i < count; i++) pair.client.openTcp({ remote: endpoint('198.51.100.7', 443 + i) }, pair.now)
+  pair.run()
+  return pair
+}
+
+/** A pair whose gateway accepts every flow. */
+export function acceptingPair(options: StackPairOptions = {}): StackPair {
+  const pair = new StackPair(options)
+  pair.onGateway = output => {
+    if (output.type === 'flow-requested') pair.gateway.accept(output.flow, pair.now)
+  }
+  return pair
+}
+
 /** The outputs of one type. */
 export function outputsOf<T extends NetStackOutput['type']>(
   outputs: readonly NetStackOutput[],

@@ -44,7 +44,8 @@ export class SendBuffer {
 
   /** Twice the window: one in flight, one to refill it. */
   growFor(congestionWindow: number): void {
-    if (2 * congestionWindow > this.limit) this.limit = Math.min(this.maxLimit, 2 * congestionWindow)
+    const wanted = Math.min(this.maxLimit, 2 * Math.floor(congestionWindow))
+    if (wanted > this.limit) this.limit = wanted
   }
 
   clear(): void {

@@ -86,6 +86,9 @@ export function tcpConfig(options: TcpOptions): TcpConfig {
     if (typeof value === 'number' && !(Number.isFinite(value) && value >= 0))
       throw new RangeError(`${name} must be a finite number that is not negative`)
   }
+  for (const name of ['initialReceiveWindow', 'maxReceiveWindow', 'initialSendBuffer', 'maxSendBuffer'] as const) {
+    if (!Number.isInteger(config[name])) throw new RangeError(`${name} must be a whole number of bytes`)
+  }
   if (config.windowScale > MAX_WINDOW_SCALE || !Number.isInteger(config.windowScale))
     throw new RangeError(`windowScale must be from 0 to ${MAX_WINDOW_SCALE}`)
   if (config.maxReceiveWindow > maxWindow || config.maxSendBuffer > maxWindow)
