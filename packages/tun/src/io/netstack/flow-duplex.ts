@@ -171,7 +171,7 @@ export class FlowDuplex extends Duplex implements FlowListener {
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     this.idle.set(0)
     this.unref()
-    const { flow, host } = this
+    const { flow, host, writing, pendingEnd } = this
     this.flow = -1
     this.connecting = false
     this.writing = undefined
@@ -184,6 +184,8 @@ export class FlowDuplex extends Duplex implements FlowListener {
       host.touch()
     }
     done(error)
+    // Nobody is left waiting.
+    if (writing || pendingEnd) (writing?.done ?? pendingEnd!)(error ?? flowError('ECONNABORTED', 'write'))
   }
 
   // Of the flow.
@@ -280,5 +282,6 @@ export class FlowDuplex extends Duplex implements FlowListener {
 }
 
 function familyOf(address: string | undefined): 'IPv4' | 'IPv6' | undefined {
-  return address && (address.includes(':') ? 'IPv6' : 'IPv4')
+  if (!address) return undefined
+  return address.includes(':') ? 'IPv6' : 'IPv4'
 }

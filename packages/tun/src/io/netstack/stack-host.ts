@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks'
 import type { NetStack, OpenTcpOptions } from '../../netstack/net-stack.ts'
 import type { NetStackOutput } from '../../netstack/outputs.ts'
 import type { PacketDevice } from '../../packet-device.ts'
-import { StackDevice } from './stack-device.ts'
+import { HostDevice } from './host-device.ts'
 
 /** The outputs of one flow. */
 export type FlowOutput = Extract<NetStackOutput, { readonly flow: number }>
@@ -46,7 +46,7 @@ export class StackHost {
   /** Why the host was closed; `undefined` while it is open. */
   closedFor: Error | undefined
   private readonly onOutput: ((output: NetStackOutput) => void) | undefined
-  private readonly own: StackDevice
+  private readonly own: HostDevice
   private readonly listeners = new Map<number, FlowListener>()
   private turn: NodeJS.Immediate | undefined
   private timer: NodeJS.Timeout | undefined
@@ -59,7 +59,7 @@ export class StackHost {
     this.stack = stack
     this.now = options.now ?? (() => performance.now())
     this.onOutput = options.onOutput
-    this.own = new StackDevice(stack, {
+    this.own = new HostDevice(stack, {
       name: options.name ?? 'netstack',
       mtu: options.mtu ?? 1400,
       now: this.now,

@@ -2,7 +2,7 @@ import { type PacketBatch, Verdict } from '@twinbore/core/packet'
 import type { NetStack } from '../../netstack/net-stack.ts'
 import { DeviceCounters, type PacketDevice, type PacketDeviceStats } from '../../packet-device.ts'
 
-export interface StackDeviceOptions {
+export interface HostDeviceOptions {
   readonly name: string
   readonly mtu: number
   readonly now: () => number
@@ -11,19 +11,19 @@ export interface StackDeviceOptions {
 }
 
 /** A stack as a packet device, without a queue in between: what is written goes into it, what is read comes out of it. */
-export class StackDevice implements PacketDevice {
+export class HostDevice implements PacketDevice {
   readonly name: string
   readonly mtu: number
   /** Never called: a stack does not get lost. */
   onLost: PacketDevice['onLost'] = undefined
   private readonly stack: NetStack
-  private readonly options: StackDeviceOptions
+  private readonly options: HostDeviceOptions
   private readonly counters = new DeviceCounters()
   private handler: (() => void) | undefined
   private isClosed = false
   private hasRead = false
 
-  constructor(stack: NetStack, options: StackDeviceOptions) {
+  constructor(stack: NetStack, options: HostDeviceOptions) {
     this.stack = stack
     this.options = options
     this.name = options.name
