@@ -9,7 +9,7 @@ export {
 export type { Route, RouteKind, RouteLookup } from './linux/route-message.ts'
 export { connectFlow } from './netstack/connect-flow.ts'
 export { FlowDuplex, type FlowDuplexOptions } from './netstack/flow-duplex.ts'
-export { type FlowErrorCode, flowError } from './netstack/flow-error.ts'
+export { type FlowErrorCode, flowError, flowErrorCode } from './netstack/flow-error.ts'
 export { type FlowListener, type FlowOutput, StackHost, type StackHostOptions } from './netstack/stack-host.ts'
 export { UdpSocket, type UdpSocketEvents, type UdpSocketOptions } from './netstack/udp-socket.ts'
 export { openTun } from './open-tun.ts'

@@ -1,6 +1,6 @@
 import { Duplex } from 'node:stream'
 import type { IcmpErrorKind, NetStackEndpoint } from '../../netstack/outputs.ts'
-import { codeOfReset, flowError } from './flow-error.ts'
+import { flowError, flowErrorCode } from './flow-error.ts'
 import { FlowFarewell } from './flow-farewell.ts'
 import { IdleTimer } from './idle-timer.ts'
 import type { FlowListener, FlowOutput, StackHost } from './stack-host.ts'
@@ -211,7 +211,7 @@ export class FlowDuplex extends Duplex implements FlowListener {
       case 'flow-reset': {
         const syscall = this.connecting ? 'connect' : this.writing ? 'write' : 'read'
         this.destroy(
-          flowError(codeOfReset(output.reason, this.icmp), syscall, this.connecting ? this.remote : undefined),
+          flowError(flowErrorCode(output.reason, this.icmp), syscall, this.connecting ? this.remote : undefined),
         )
         break
       }

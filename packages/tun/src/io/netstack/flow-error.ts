@@ -41,7 +41,7 @@ export function codeOfIcmpError(kind: IcmpErrorKind): FlowErrorCode {
 }
 
 /** What the end of a connection before its time means. */
-export function codeOfReset(reason: FlowResetReason, icmp: IcmpErrorKind | undefined): FlowErrorCode {
+export function flowErrorCode(reason: FlowResetReason, icmp: IcmpErrorKind | undefined): FlowErrorCode {
   switch (reason) {
     case 'peer':
       return 'ECONNRESET'

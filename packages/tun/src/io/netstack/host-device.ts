@@ -16,7 +16,8 @@ export class HostDevice implements PacketDevice {
   readonly mtu: number
   /** Never called: a stack does not get lost. */
   onLost: PacketDevice['onLost'] = undefined
-  private readonly stack: NetStack
+  /** Where packets go to and come from. */
+  stack: NetStack
   private readonly options: HostDeviceOptions
   private readonly counters = new DeviceCounters()
   private handler: (() => void) | undefined

@@ -11,7 +11,7 @@ export type FlowOutput = Extract<NetStackOutput, { readonly flow: number }>
 export interface FlowListener {
   /** Every output of the flow in its order. `flow-closed` is the last; the id is somebody else's afterwards. */
   handleOutput(output: FlowOutput): void
-  /** The host was closed: the flow is gone, no output follows. */
+  /** The host was closed or has another stack: the flow is gone, no output follows. */
   handleHostClosed(reason: Error): void
 }
 
@@ -38,7 +38,6 @@ const LONGEST_DELAY_MS = 0x7fff_ffff
  * listener does or throws can't disturb whoever moves the packets.
  */
 export class StackHost {
-  readonly stack: NetStack
   /** What the tunnel reads from and writes to. Closing it closes nothing else. */
   readonly device: PacketDevice
   /** Monotonic milliseconds: the time for calls of `stack`. */
@@ -56,7 +55,6 @@ export class StackHost {
   private isDrained = true
 
   constructor(stack: NetStack, options: StackHostOptions = {}) {
-    this.stack = stack
     this.now = options.now ?? (() => performance.now())
     this.onOutput = options.onOutput
     this.own = new HostDevice(stack, {
@@ -67,6 +65,20 @@ export class StackHost {
     })
     this.device = this.own
     this.touch()
+  }
+
+  get stack(): NetStack {
+    return this.own.stack
+  }
+
+  /** Takes another stack, with other addresses for example. Listeners of the old one are told why it is gone. */
+  restart(stack: NetStack, reason: Error): void {
+    if (this.closedFor) return
+    this.own.stack = stack
+    clearTimeout(this.timer)
+    this.timer = undefined
+    this.touch()
+    this.dismiss(reason)
   }
 
   /** Makes somebody the listener of a flow, in place of whoever it was. */
@@ -105,6 +117,10 @@ export class StackHost {
     clearImmediate(this.turn)
     clearTimeout(this.timer)
     this.own.close()
+    this.dismiss(reason)
+  }
+
+  private dismiss(reason: Error): void {
     const listeners = [...this.listeners.values()]
     this.listeners.clear()
     for (const listener of listeners) listener.handleHostClosed(reason)
@@ -126,6 +142,7 @@ export class StackHost {
 
   private drainOutputs(): void {
     this.isDrained = false
+    // A listener may bring another stack.
     for (let output = this.stack.poll(); output; output = this.stack.poll()) {
       this.tell(output)
       if (this.closedFor) return
