@@ -24,6 +24,7 @@ export const packageOf = {
   openssl: 'openssl',
   ping: 'iputils-ping',
   script: 'bsdutils',
+  setpriv: 'util-linux',
   socat: 'socat',
   ss: 'iproute2',
   tcpdump: 'tcpdump',

@@ -41,6 +41,7 @@ export function usualConfig(certificates: LabCertificates): Record<string, unkno
     pool: { ipv4: pool, ipv6: pool6 },
     dns: { servers: ['10.2.0.2'], searchDomains: ['corp.example'] },
     routes: { include: ['10.2.0.0/24', 'fd02::/64'] },
+    egress: { mode: 'translate' },
     auth: { users: 'users.yaml' },
     session: { dpdSeconds: 3 },
   }

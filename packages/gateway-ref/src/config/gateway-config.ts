@@ -42,6 +42,8 @@ export interface PoolConfig {
 
 export interface DnsConfig {
   readonly servers: readonly IpAddress[]
+  /** Name servers that the gateway asks in place of its clients, in order. */
+  readonly forward: readonly IpAddress[]
   readonly searchDomains: readonly string[]
   readonly splitDomains: readonly string[]
 }
@@ -53,7 +55,9 @@ export interface RoutesConfig {
 }
 
 export interface EgressConfig {
-  readonly mode: 'translate' | 'kernel'
+  readonly mode: 'sockets' | 'translate' | 'kernel'
+  /** Destinations that clients may reach although the rules refuse them. */
+  readonly allow: readonly Prefix[]
   readonly ports: { readonly first: number; readonly last: number }
   readonly addresses: readonly IpAddress[]
   readonly transit: { readonly ipv4: IpAddress; readonly ipv6: IpAddress }

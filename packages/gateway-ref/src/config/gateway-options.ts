@@ -49,6 +49,11 @@ export interface PoolOptions {
 export interface DnsOptions {
   /** Addresses of the name servers that clients are told to use. @defaultValue [] */
   readonly servers?: readonly string[] | undefined
+  /**
+   * Name servers that the gateway asks in place of its clients: they are told to use the gateway's own inside address.
+   * With `egress.mode: sockets` only. @defaultValue []
+   */
+  readonly forward?: readonly string[] | undefined
   /** Domains appended to short names. @defaultValue [] */
   readonly searchDomains?: readonly string[] | undefined
   /** Domains resolved through the tunnel while others are not; empty means no split. @defaultValue [] */
@@ -66,8 +71,16 @@ export interface RoutesOptions {
 
 /** How packets leave to the corporate network. */
 export interface EgressOptions {
-  /** `translate`: our own translator; `kernel`: masquerade of the kernel. @defaultValue 'translate' */
-  readonly mode?: 'translate' | 'kernel' | 'sockets' | undefined
+  /**
+   * `sockets`: ordinary sockets of the process, no rights needed; `translate`: our own translator over a TUN device;
+   * `kernel`: masquerade of the kernel. @defaultValue 'sockets'
+   */
+  readonly mode?: 'sockets' | 'translate' | 'kernel' | undefined
+  /**
+   * Destinations that clients may reach although the rules refuse them: loopback, link-local, the host's own addresses.
+   * The longest prefix decides, so an own address must be named itself. @defaultValue []
+   */
+  readonly allow?: readonly string[] | undefined
   /** Outside ports that clients' flows are given, first to last. @defaultValue '20000-60999' */
   readonly ports?: string | undefined
   /** Outside addresses of their own, routed to this host; empty means the host's own address, by port. @defaultValue [] */

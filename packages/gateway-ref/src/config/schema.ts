@@ -86,6 +86,11 @@ const pool: z.ZodType<GatewayConfig['pool']> = section(
 const dns: z.ZodType<GatewayConfig['dns']> = section(
   {
     servers: list(address('10.2.0.2'), '[10.2.0.2]').describe('Name servers that clients are told to use.').default([]),
+    forward: list(address('10.2.0.2'), '[10.2.0.2]')
+      .describe(
+        "Name servers that the gateway asks in place of its clients, who are told to use the gateway's inside address; with egress.mode sockets.",
+      )
+      .default([]),
     searchDomains: list(domainName('corp.example'), '[corp.example]')
       .describe('Domains appended to short names.')
       .default([]),
@@ -111,11 +116,16 @@ const routes: z.ZodType<GatewayConfig['routes']> = section(
 
 const egress: z.ZodType<GatewayConfig['egress']> = section(
   {
-    mode: word(['translate', 'kernel'], {
-      sockets: 'comes with the userspace stack, which this version does not have; write translate or kernel',
-    })
-      .describe('How packets leave: translate is our own translator, kernel is masquerade of the kernel.')
-      .default('translate'),
+    mode: word(['sockets', 'translate', 'kernel'])
+      .describe(
+        'How packets leave: sockets is ordinary sockets of the process and needs no rights, translate is our own translator over a TUN device, kernel is masquerade of the kernel.',
+      )
+      .default('sockets'),
+    allow: list(prefix('127.0.0.1'), '[127.0.0.1]')
+      .describe(
+        "Destinations that clients may reach although the rules refuse them, such as loopback, link-local, the host's own addresses; the longest prefix decides.",
+      )
+      .default([]),
     ports: portRange('20000-60999')
       .describe("Outside ports given to clients' flows, first to last.")
       .prefault('20000-60999'),
@@ -134,7 +144,7 @@ const egress: z.ZodType<GatewayConfig['egress']> = section(
       .describe("Inner addresses of the translator, swapped for the host's own; change them only when they are taken.")
       .prefault({}),
   },
-  '{ mode: translate }',
+  '{ mode: sockets }',
 ).describe('How packets leave to the corporate network.')
 
 const auth: z.ZodType<GatewayConfig['auth']> = section(

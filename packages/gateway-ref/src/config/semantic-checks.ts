@@ -15,7 +15,7 @@ export function checkSections(sections: Sections): ConfigProblem[] {
   const warn: Report = (path, message) => problems.push({ severity: 'warning', path, message })
   checkPool(sections, error)
   checkRoutes(sections, error, warn)
-  checkDns(sections, warn)
+  checkDns(sections, error, warn)
   checkEgress(sections, error, warn)
   checkAuth(sections, error, warn)
   checkSession(sections, warn)
@@ -68,8 +68,14 @@ function checkRoutes({ routes, pool }: Sections, error: Report, warn: Report): v
   }
 }
 
-function checkDns({ dns, routes }: Sections, warn: Report): void {
+function checkDns({ dns, routes, egress }: Sections, error: Report, warn: Report): void {
   if (!dns || !routes) return
+  if (dns.forward.length > 0 && egress && egress.mode !== 'sockets') {
+    error(
+      ['dns', 'forward'],
+      `needs egress.mode sockets, and that is ${egress.mode}; name the servers in dns.servers, or change the mode`,
+    )
+  }
   for (const [i, server] of dns.servers.entries()) {
     const included = routes.include.length === 0 || routes.include.some(prefix => prefix.contains(server))
     const longest = (prefixes: readonly Prefix[]) =>
@@ -80,14 +86,23 @@ function checkDns({ dns, routes }: Sections, warn: Report): void {
       warn(['dns', 'servers', i], `'${server}' is not routed into the tunnel; clients may not reach it: ${hint}`)
     }
   }
-  if (dns.servers.length === 0 && dns.splitDomains.length > 0) {
+  if (dns.servers.length + dns.forward.length === 0 && dns.splitDomains.length > 0) {
     warn(['dns', 'splitDomains'], 'has no effect without dns.servers; write e.g. servers: [10.2.0.2]')
   }
 }
 
 function checkEgress({ egress, listen, pool }: Sections, error: Report, warn: Report): void {
   if (!egress) return
-  const { ports, addresses, transit } = egress
+  const { mode, ports, addresses, transit } = egress
+  if (mode === 'sockets') {
+    if (addresses.length > 0) {
+      error(
+        ['egress', 'addresses'],
+        "can't be had with mode sockets, whose flows leave with the host's own address; write mode: translate",
+      )
+    }
+    return
+  }
   if (listen && addresses.length === 0 && listen.port >= ports.first && listen.port <= ports.last) {
     const after = `${listen.port + 1}-${Math.max(ports.last, listen.port + 1)}`
     error(

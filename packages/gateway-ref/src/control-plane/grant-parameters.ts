@@ -45,14 +45,15 @@ export function grantParameters(config: GatewayConfig, input: GrantInput): Tunne
     rekeyMethod: 'new-tunnel',
   } as const
   const hasFamily = (family: Family) => (family === 4 ? leased.ipv4 : leased.ipv6) !== undefined
+  const servers = nameServers(config, leased)
   return {
     ...(leased.ipv4 && { ipv4: { address: leased.ipv4, netmask: config.pool.ipv4!.netmask } }),
     ...(leased.ipv6 && { ipv6: { address: leased.ipv6, prefixLength: config.pool.ipv6!.length } }),
     dns: {
-      servers: config.dns.servers.filter(server => hasFamily(server.family)),
+      servers,
       searchDomains: config.dns.searchDomains,
       splitDomains: config.dns.splitDomains,
-      tunnelAll: everything && config.dns.splitDomains.length === 0 && config.dns.servers.length > 0,
+      tunnelAll: everything && config.dns.splitDomains.length === 0 && servers.length > 0,
     },
     routes: {
       include: everything ? [] : includedRoutes(config, leased),
@@ -71,9 +72,19 @@ export function grantParameters(config: GatewayConfig, input: GrantInput): Tunne
   }
 }
 
+/** The gateway itself comes first where it forwards queries. */
+function nameServers(config: GatewayConfig, { ipv4, ipv6 }: LeasedAddresses): IpAddress[] {
+  const own = config.dns.forward.length > 0 ? insideAddresses(config, { ipv4, ipv6 }) : []
+  return [...own, ...config.dns.servers.filter(({ family }) => (family === 4 ? ipv4 : ipv6) !== undefined)]
+}
+
+function insideAddresses({ pool }: GatewayConfig, { ipv4, ipv6 }: LeasedAddresses): IpAddress[] {
+  return [ipv4 && pool.ipv4, ipv6 && pool.ipv6].flatMap(prefix => (prefix ? gatewayAddress(prefix) : []))
+}
+
 /**
  * Clients take a family without an include as "everything of it". So a leased family that has none gets the gateway's own
- * inside address, and nothing else.
+ * inside address, and nothing else; that is routed too where clients are told to ask it for names.
  */
 function includedRoutes(config: GatewayConfig, leased: LeasedAddresses): Prefix[] {
   const routes: Prefix[] = []
@@ -83,8 +94,10 @@ function includedRoutes(config: GatewayConfig, leased: LeasedAddresses): Prefix[
   ] as const) {
     if (!lease || !pool) continue
     const ofFamily = config.routes.include.filter(prefix => prefix.family === lease.family)
-    if (ofFamily.length > 0) routes.push(...ofFamily)
-    else routes.push(Prefix.of(gatewayAddress(pool), lease.family === 4 ? 32 : 128))
+    const own = gatewayAddress(pool)
+    const isNeeded = config.dns.forward.length > 0 && !ofFamily.some(prefix => prefix.contains(own))
+    routes.push(...ofFamily)
+    if (ofFamily.length === 0 || isNeeded) routes.push(Prefix.of(own, lease.family === 4 ? 32 : 128))
   }
   return routes
 }

@@ -11,6 +11,7 @@ export function needsRestart(before: GatewayConfig, after: GatewayConfig): strin
   }
   compare('listen', before.listen, after.listen)
   compare('pool', before.pool, after.pool)
+  compare('dns.forward', before.dns.forward, after.dns.forward)
   compare('egress', before.egress, after.egress)
   compare('auth', before.auth, after.auth)
   compare('mtu', before.mtu, after.mtu)

@@ -1,5 +1,6 @@
-import type { IpAddress, Prefix } from '@twinbore/core/address'
+import type { IpAddress, Prefix, RouteTable } from '@twinbore/core/address'
 import type { PacketDevice } from '@twinbore/tun'
+import type { RelayServices } from '@twinbore/tun/io'
 import type { EgressConfig } from '../config/gateway-config.ts'
 import type { Logger } from '../log/logger.ts'
 
@@ -13,12 +14,17 @@ export interface Egress {
   readonly mode: EgressConfig['mode']
   /** Where the data plane writes packets that leave and reads packets that come. Throws before `start` has resolved. */
   readonly device: PacketDevice
-  /** What a translator in front of the device must keep to; `undefined` when the kernel translates. Throws before `start` has resolved. */
+  /**
+   * What a translator in front of the device must keep to; `undefined` when there is none. Throws before `start` has
+   * resolved.
+   */
   readonly translation: Translation | undefined
   /** @throws GatewayError `ERR_GATEWAY_HOST` when the host lacks a right, a device or nftables; everything is taken back then */
   start(): Promise<void>
   /** Closes the device and removes addresses, routes, rules and settings. Can be called more than once. */
   stop(): Promise<void>
+  /** A client's address is free again: what is kept of its flows goes. */
+  removeClient?(address: IpAddress): void
 }
 
 /** Bounds of a translator, in the terms of `@twinbore/pat`. */
@@ -51,5 +57,11 @@ export interface EgressSettings {
   readonly deviceName?: string
   /** Which of its own addresses the host leaves with, where an interface has several. @defaultValue the one that the kernel prefers */
   readonly hostAddresses?: { readonly ipv4?: IpAddress; readonly ipv6?: IpAddress }
+  /** What clients may not reach, as of now. Only `sockets` asks: its sockets are the host's own. */
+  readonly refused: () => RouteTable
+  /** Name servers that are asked in place of clients; `sockets` only. @defaultValue none */
+  readonly forward?: readonly IpAddress[]
+  /** Where flows to a destination go in its place; `sockets` only. @defaultValue there */
+  readonly redirect?: RelayServices['redirect']
   readonly log: Logger
 }

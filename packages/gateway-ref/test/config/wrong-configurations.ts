@@ -111,17 +111,27 @@ export const wrongConfigurations: readonly WrongConfiguration[] = [
   ],
   [
     'mode: translate',
-    'mode: sockets',
-    `gateway.yaml:6: egress.mode: 'sockets' comes with the userspace stack, which this version does not have; write translate or kernel`,
+    'addresses: [10.2.0.9]',
+    `gateway.yaml:6: egress.addresses: can't be had with mode sockets, whose flows leave with the host's own address; write mode: translate`,
+  ],
+  [
+    'mode: translate',
+    'mode: sockets, allow: [localhost]',
+    `gateway.yaml:6: egress.allow[0]: 'localhost' is not an IP prefix; write e.g. 127.0.0.1`,
+  ],
+  [
+    'servers: [10.2.0.2]',
+    'forward: [10.2.0.2]',
+    `gateway.yaml:4: dns.forward: needs egress.mode sockets, and that is translate; name the servers in dns.servers, or change the mode`,
   ],
   [
     'mode: translate',
     'mode: masquerade',
-    `gateway.yaml:6: egress.mode: 'masquerade' is not known; write one of translate, kernel`,
+    `gateway.yaml:6: egress.mode: 'masquerade' is not known; write one of sockets, translate, kernel`,
   ],
   [
     'mode: translate',
-    'ports: 400-60000',
+    'mode: translate, ports: 400-60000',
     `gateway.yaml:6: egress.ports: '400-60000' holds the listening port 443; move one of them, e.g. ports: 444-60000`,
   ],
   [
@@ -131,7 +141,7 @@ export const wrongConfigurations: readonly WrongConfiguration[] = [
   ],
   [
     'mode: translate',
-    'addresses: [192.168.77.9, "fd00::9"]',
+    'mode: translate, addresses: [192.168.77.9, "fd00::9"]',
     `gateway.yaml:6: egress.addresses[0]: '192.168.77.9' is inside the pool 192.168.77.0/24; take another`,
   ],
   [

@@ -4,7 +4,7 @@ import { DropReason, PacketBatch, Verdict } from '@twinbore/core/packet'
 import { udpPacket } from '@twinbore/core/testing'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { deniedDestinations } from '../../src/data-plane/denied-destinations.ts'
+import { deniedDestinations, hostPrefix } from '../../src/data-plane/denied-destinations.ts'
 import { guardIngress } from '../../src/data-plane/ingress-guard.ts'
 import { SessionTable } from '../../src/data-plane/session-table.ts'
 
@@ -16,7 +16,7 @@ const only4 = sessions.install({ ipv4: bytesOf('10.77.0.7'), mtu: 1400 })
 const denied = deniedDestinations({
   pools: [Prefix.of('10.77.0.0/24'), Prefix.of('fd77::/64')],
   ownAddresses: ['198.51.100.1', '2001:db8::1', '10.1.1.53'].map(text => IpAddress.of(text)),
-  allowed: ['10.77.0.53', 'fd77::53', '10.1.1.53'].map(text => IpAddress.of(text)),
+  allowed: ['10.77.0.53', 'fd77::53', '10.1.1.53'].map(text => hostPrefix(IpAddress.of(text))),
 })
 
 /** 0 for a packet that passes, otherwise why it was dropped. */

@@ -8,7 +8,7 @@
 //        dropped REASON     a packet that the device refused
 //        stopped
 import { createInterface } from 'node:readline'
-import { IpAddress, Prefix } from '@twinbore/core/address'
+import { IpAddress, Prefix, RouteTable } from '@twinbore/core/address'
 import { dropReasonName, PacketBatch, Verdict } from '@twinbore/core/packet'
 import type { EgressSettings } from '../../src/egress/egress.ts'
 import { createEgress } from '../../src/egress/io/create-egress.ts'
@@ -29,6 +29,7 @@ const settings: EgressSettings = {
   instance: 'test',
   config: {
     mode: options.mode,
+    allow: [],
     ports: { first: 20_000, last: 60_999 },
     addresses: (options.addresses ?? []).map(address => IpAddress.of(address)),
     transit: { ipv4: IpAddress.of('192.0.0.9'), ipv6: IpAddress.of('fd00:7::9') },
@@ -38,6 +39,7 @@ const settings: EgressSettings = {
   mtu: options.mtu ?? 1400,
   listenPorts: options.listenPorts ?? [443],
   destinations: [Prefix.parse('10.2.0.0/24')!],
+  refused: () => RouteTable.compile([]),
   log: { debug: tell('debug'), info: tell('info'), warn: tell('warn'), error: tell('error') },
 }
 

@@ -64,9 +64,12 @@ export class DrainSchedule {
     if (answered > 0) source.answers.splice(0, answered)
     while (batch.count < until && source.firstScheduled) {
       const flow = this.takeFlow(source)
+      // It counts as waiting until it is known whether it shall: one that wants to send but added nothing into a batch with
+      // room would turn in circles.
+      flow.isScheduled = true
       const added = flow.emit(batch, now, flowQuantum)
       this.afterEmit(flow)
-      // A flow that wants to but didn't add anything into a batch with room would turn in circles.
+      flow.isScheduled = false
       if (flow.wantsToSend && (added > 0 || batch.full)) this.add(source, flow)
     }
   }

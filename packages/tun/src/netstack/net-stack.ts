@@ -96,7 +96,7 @@ export class NetStack {
 
   /**
    * Appends packets that go into the tunnel until the batch is full or nothing waits, and returns how many. Sources take
-   * turns, and so do the flows of a source. Owners are left -1.
+   * turns, and so do the flows of a source. Owners are left -1. Outputs may follow (`flow-writable`).
    *
    * @throws RangeError when the slots are shorter than the largest MTU
    */

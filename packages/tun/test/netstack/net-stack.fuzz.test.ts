@@ -1,6 +1,8 @@
 // Mutated packets into both modes. The long form: FUZZ_RUNS=10000000 FUZZ_SEED=... npx vitest run --project unit packages/tun/test/netstack/net-stack.fuzz
 import {
   checkPacket,
+  ipv4Text,
+  ipv6Text,
   PacketBatch,
   TcpFlag,
   Verdict,
@@ -45,12 +47,25 @@ describe.each(['gateway', 'client'] as const)('%s', mode => {
     const drained = new PacketBatch({ capacity: 64, slotBytes: 2048 })
     let now = 1000
     let sent = 0
+    let established = 0
+    /** What a peer would say to what was sent last. */
+    const replies: Uint8Array[] = []
     for (let run = 0; run < runs; ) {
       batch.reset()
-      while (!batch.full && run++ < runs) batch.push(mutate(packets[random.uint32() % packets.length]!, random))
+      while (!batch.full && run++ < runs) {
+        const live = replies.length > 0 && random.uint32() % 2 === 0
+        const from = live ? replies : packets
+        const packet = from[random.uint32() % from.length]!
+        // Half of what is on its way in a conversation stays right, so that there are conversations.
+        batch.push(live && random.uint32() % 2 === 0 ? packet : mutate(packet, random))
+      }
       stack.handlePackets(batch, now)
       for (let slot = 0; slot < batch.count; slot++) expect(batch.verdicts[slot]).not.toBe(Verdict.forward)
-      for (let output = stack.poll(); output; output = stack.poll()) answer(stack, output, random, now)
+      for (let output = stack.poll(); output; output = stack.poll()) {
+        if (output.type === 'flow-established') established++
+        answer(stack, output, random, now)
+      }
+      if (mode === 'client' && random.uint32() % 4 === 0) openSome(stack, random, now)
       drained.reset()
       sent += stack.drain(drained, now)
       for (let slot = 0; slot < drained.count; slot++) {
@@ -58,12 +73,16 @@ describe.each(['gateway', 'client'] as const)('%s', mode => {
         if (checkPacket(drained.view, drained.offsets[slot]!, drained.lengths[slot]!) !== 0) {
           throw new Error(`a broken packet went out: ${[...drained.packet(slot)]} (FUZZ_SEED=${seed})`)
         }
+        const reply = replyTo(drained.packet(slot), random)
+        if (reply) replies[random.uint32() % 32] = reply
       }
+      for (let i = 0; i < 32; i++) replies[i] ??= packets[0]!
       now += random.uint32() % 50
       if ((stack.deadline ?? now + 1) <= now) stack.handleDeadline(now)
       if (run % 3200 < 32) withinCaps(stack)
     }
     expect(sent).toBeGreaterThan(runs / 100)
+    expect(established).toBeGreaterThan(runs / 1000)
     // Left alone, everything ends.
     for (let i = 0; i < 20_000 && stack.deadline !== undefined; i++) {
       now = Math.max(now, stack.deadline)
@@ -227,6 +246,41 @@ function answer(stack: NetStack, output: NonNullable<ReturnType<NetStack['poll']
       stack.echoReply(output, now)
       break
   }
+}
+
+/** The next segment of a peer that received this one, with data or FIN now and then. */
+function replyTo(packet: Uint8Array, random: Random): Uint8Array | undefined {
+  const v4 = packet[0]! >>> 4 === 4
+  if (packet[v4 ? 9 : 6] !== 6) return undefined
+  const view = packetView(packet)
+  const at = v4 ? 20 : 40
+  const flags = packet[at + 13]!
+  if ((flags & TcpFlag.rst) !== 0) return undefined
+  const dataBytes = packet.length - at - (packet[at + 12]! >>> 4) * 4
+  const taken = dataBytes + (flags & TcpFlag.syn ? 1 : 0) + (flags & TcpFlag.fin ? 1 : 0)
+  const address = (from: number): string => (v4 ? ipv4Text(packet, from) : ipv6Text(packet, from))
+  const ends = {
+    source: address(v4 ? 16 : 24),
+    destination: address(v4 ? 12 : 8),
+    sourcePort: view.getUint16(at + 2),
+    destinationPort: view.getUint16(at),
+  }
+  const isSyn = (flags & (TcpFlag.syn | TcpFlag.ack)) === TcpFlag.syn
+  const chance = random.uint32() % 16
+  return tcpPacket({
+    ...ends,
+    flags: isSyn ? TcpFlag.syn | TcpFlag.ack : chance === 0 ? TcpFlag.fin | TcpFlag.ack : TcpFlag.ack,
+    sequenceNumber: isSyn ? random.uint32() : view.getUint32(at + 8),
+    acknowledgmentNumber: (view.getUint32(at + 4) + taken) >>> 0,
+    payload: !isSyn && chance > 8 ? new Uint8Array(100 * chance) : new Uint8Array(0),
+    ...(isSyn ? { tcpOptions: Uint8Array.of(2, 4, 5, 0xb4, 4, 2, 3, 3, 7) } : {}),
+  })
+}
+
+function openSome(stack: NetStack, random: Random, now: number): void {
+  const v4 = random.uint32() % 2 === 0
+  stack.openTcp({ remote: { address: v4 ? far4 : far6, port: 443 } }, now)
+  stack.bindUdp({ address: v4 ? inside4 : inside6 }, now)
 }
 
 function withinCaps(stack: NetStack): void {

@@ -172,6 +172,28 @@ describe.each(families)('$name', ({ name, inside, far }) => {
   })
 })
 
+test.each([1, 2, 3, 4])('a lossy tunnel changes nothing but the time it takes (seed %i)', seed => {
+  const random = seededRandom(seed)
+  const pair = new StackPair({ client: { mtu: 1300 } })
+  const up = seededRandom(seed + 10).fill(new Uint8Array(200_000))
+  const down = seededRandom(seed + 20).fill(new Uint8Array(300_000))
+  const server = new Endpoint(pair.gateway, down)
+  const client = new Endpoint(pair.client, up)
+  pair.onGateway = output => server.handle(output, pair.now)
+  pair.onClient = output => client.handle(output, pair.now)
+  pair.passes = () => random.uint32() % 100 >= 5
+  pair.isRecording = false
+  client.flow = pair.client.openTcp({ remote: endpoint(far, 443) }, pair.now)
+  pair.advance(300_000)
+  expect(equal(server.received, up) && equal(client.received, down)).toBe(true)
+  expect([server.events.at(-1), client.events.at(-1)]).toEqual(['flow-closed', 'flow-closed'])
+  expect([server.events, client.events].flat()).not.toContain('flow-reset')
+  for (const stack of [pair.client, pair.gateway]) {
+    expect(stack.stats()).toMatchObject({ tcpFlows: 0, bufferBytes: 0 })
+    expect(stack.deadline).toBe(undefined)
+  }
+})
+
 test('half-close each way: after one FIN the other direction goes on', () => {
   for (const first of ['client', 'gateway'] as const) {
     const pair = establishedPair()

@@ -8,7 +8,7 @@ import { certificateField } from '../../auth/login-options.ts'
 import type { GatewayConfig } from '../../config/gateway-config.ts'
 import { GatewayDataPlane } from '../../data-plane/gateway-data-plane.ts'
 import { SessionTable } from '../../data-plane/session-table.ts'
-import type { Egress, Translation } from '../../egress/egress.ts'
+import type { Egress, EgressSettings, Translation } from '../../egress/egress.ts'
 import { createEgress } from '../../egress/io/create-egress.ts'
 import { loadServerIdentity, readPem, type ServerIdentity } from '../../identity/io/server-identity.ts'
 import { pumpWhileReadable } from '../../io/pump.ts'
@@ -17,13 +17,14 @@ import type { Logger } from '../../log/logger.ts'
 import { AddressLeases } from '../address-leases.ts'
 import { type BoundPort, bindPort } from './bind-port.ts'
 import { DatagramListener } from './datagram-listener.ts'
-import { refusedDestinations } from './refused-destinations.ts'
+import { refusedDestinations, refusedSocketDestinations } from './refused-destinations.ts'
 import { SessionHost, type SessionHostEvents } from './session-host.ts'
 
 export interface ComposeOptions {
   readonly log: Logger
   readonly instance: string | undefined
   readonly egress: Egress | undefined
+  readonly redirect: EgressSettings['redirect']
   readonly events: Omit<SessionHostEvents, 'released'>
 }
 
@@ -90,6 +91,9 @@ async function compose(config: GatewayConfig, options: ComposeOptions, undo: Und
       mtu: config.mtu,
       listenPorts: [bound.port],
       destinations: config.routes.include,
+      refused: () => refusedSocketDestinations(config),
+      forward: config.dns.forward,
+      ...(options.redirect && { redirect: options.redirect }),
       log,
     })
   undo.add(() => egress.stop())
@@ -113,6 +117,8 @@ async function compose(config: GatewayConfig, options: ComposeOptions, undo: Und
       released: ({ ipv4, ipv6 }, now) => {
         if (ipv4) translation?.removeInside(ipv4.bytes, now)
         if (ipv6) translation?.removeInside(ipv6.bytes, now)
+        if (ipv4) egress.removeClient?.(ipv4)
+        if (ipv6) egress.removeClient?.(ipv6)
       },
     },
   })

@@ -2,7 +2,7 @@ import { createSecureContext } from 'node:tls'
 import { dropReasonName } from '@twinbore/core/packet'
 import { EventEmitter } from 'eventemitter3'
 import type { GatewayConfig } from '../../config/gateway-config.ts'
-import type { Egress } from '../../egress/egress.ts'
+import type { Egress, EgressSettings } from '../../egress/egress.ts'
 import { GatewayError } from '../../errors.ts'
 import type { RunnableGateway } from '../../gateway.ts'
 import { loadServerIdentity, readPem, type ServerIdentity } from '../../identity/io/server-identity.ts'
@@ -21,6 +21,11 @@ export interface GatewayHands {
   readonly instance?: string
   /** The way out. @defaultValue what the configuration asks for */
   readonly egress?: Egress
+  /**
+   * With `egress.mode: sockets`: where a client's flow to a destination goes in its place, whatever the rules say about
+   * that; `undefined`: to the destination. A program that has a server of its own for clients gives it an address so.
+   */
+  readonly redirect?: NonNullable<EgressSettings['redirect']>
 }
 
 /** Counts of a running gateway since its start. */
@@ -99,11 +104,12 @@ export class Gateway extends EventEmitter<GatewayEvents> implements RunnableGate
 
   async start(): Promise<void> {
     if (this.starting || this.stopping) throw new TypeError('a gateway is started once')
-    const { log, instance, egress } = this.hands
+    const { log, instance, egress, redirect } = this.hands
     this.starting = composeGateway(this.config, {
       log: log ?? silentLogger,
       instance,
       egress,
+      redirect,
       events: {
         established: session => this.emit('session-established', { session }),
         resumed: session => this.emit('session-resumed', { session }),

@@ -1,15 +1,30 @@
 import { networkInterfaces } from 'node:os'
 import { IpAddress, type RouteTable } from '@twinbore/core/address'
 import type { GatewayConfig } from '../../config/gateway-config.ts'
-import { deniedDestinations } from '../../data-plane/denied-destinations.ts'
+import { deniedDestinations, hostPrefix } from '../../data-plane/denied-destinations.ts'
+import { gatewayAddress } from '../grant-parameters.ts'
 
 /** What the clients of a configuration may not reach, with this host's addresses as they are now. */
-export function refusedDestinations({ pool, dns }: GatewayConfig): RouteTable {
+export function refusedDestinations(config: GatewayConfig): RouteTable {
+  // At its inside address the userspace stack answers pings and DNS; everything else is refused there by the egress.
+  return compile(config, config.egress.mode === 'sockets' ? pools(config).map(gatewayAddress) : [])
+}
+
+/** The same for sockets of the host's own: nothing is allowed for the userspace stack's sake. */
+export function refusedSocketDestinations(config: GatewayConfig): RouteTable {
+  return compile(config, [])
+}
+
+function compile(config: GatewayConfig, inside: readonly IpAddress[]): RouteTable {
   return deniedDestinations({
-    pools: [pool.ipv4, pool.ipv6].flatMap(prefix => prefix ?? []),
+    pools: pools(config),
     ownAddresses: Object.values(networkInterfaces())
       .flat()
       .flatMap(entry => (entry && IpAddress.parse(entry.address.split('%')[0]!)) ?? []),
-    allowed: dns.servers,
+    allowed: [...config.egress.allow, ...[...config.dns.servers, ...inside].map(hostPrefix)],
   })
+}
+
+function pools({ pool }: GatewayConfig) {
+  return [pool.ipv4, pool.ipv6].flatMap(prefix => prefix ?? [])
 }

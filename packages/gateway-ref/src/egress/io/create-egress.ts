@@ -4,6 +4,7 @@ import { GatewayError } from '../../errors.ts'
 import type { Egress, EgressSettings, Translation } from '../egress.ts'
 import type { EgressPlan } from '../egress-plan.ts'
 import { removalScript, tableName } from '../nft-rules.ts'
+import { SocketsEgress } from '../sockets/io/sockets-egress.ts'
 import { decodeRecord, encodeRecord, type HostRecord } from './host-record.ts'
 import { KernelSettings, restoreSettings } from './kernel-settings.ts'
 import { listTable, loadScript } from './nft.ts'
@@ -12,6 +13,7 @@ import { prepareHostAddress, prepareOwnAddresses } from './prepare-translate.ts'
 
 /** The way out that the configuration asks for. Nothing happens before `start`. */
 export function createEgress(settings: EgressSettings): Egress {
+  if (settings.config.mode === 'sockets') return new SocketsEgress(settings)
   const prepare =
     settings.config.mode === 'kernel'
       ? prepareKernel

@@ -1,0 +1,137 @@
+import { performance } from 'node:perf_hooks'
+import { type PacketBatch, Verdict } from '@twinbore/core/packet'
+import type { NetStack } from '../../netstack/net-stack.ts'
+import type { NetStackOutput } from '../../netstack/outputs.ts'
+import { DeviceCounters, type PacketDevice, type PacketDeviceStats } from '../../packet-device.ts'
+
+/** The longest time a timer of Node's takes. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+/**
+ * A `NetStack` as a packet device, with its one timer: what is written goes into the stack, what the stack sends is read.
+ * Outputs are handed to `onOutput` as soon as there are any. Whoever calls the stack otherwise says `settle` afterwards.
+ */
+export class StackDevice implements PacketDevice {
+  readonly name: string
+  readonly mtu: number
+  /** Never called: a stack doesn't get lost. */
+  onLost: PacketDevice['onLost'] = undefined
+  /** What the stack tells. */
+  onOutput: (output: NetStackOutput, now: number) => void = () => {}
+  private readonly stack: NetStack
+  private readonly counters = new DeviceCounters()
+  private handler: (() => void) | undefined
+  private announced: NodeJS.Immediate | undefined
+  private timer: NodeJS.Timeout | undefined
+  private timerAt = Number.POSITIVE_INFINITY
+  private isSettling = false
+  private isClosed = false
+
+  constructor(stack: NetStack, { name, mtu }: { readonly name: string; readonly mtu: number }) {
+    this.stack = stack
+    this.name = name
+    this.mtu = mtu
+  }
+
+  /** The stack's time: use it for every call of the stack. */
+  now(): number {
+    return performance.now()
+  }
+
+  get onReadable(): (() => void) | undefined {
+    return this.handler
+  }
+
+  set onReadable(handler: (() => void) | undefined) {
+    this.handler = handler
+    this.announce()
+  }
+
+  read(batch: PacketBatch): number {
+    if (this.isClosed) return 0
+    const before = batch.count
+    this.stack.drain(batch, this.now())
+    for (let slot = before; slot < batch.count; slot++) this.counters.bytesRead += batch.lengths[slot]!
+    this.counters.packetsRead += batch.count - before
+    this.settle()
+    return batch.count - before
+  }
+
+  /** Every slot that is `forward` is consumed: `divert`, or `drop` with a reason. */
+  write(batch: PacketBatch): number {
+    if (this.isClosed) return 0
+    const offered = tally(batch, Verdict.forward)
+    if (offered.packets === 0) return 0
+    const before = tally(batch, Verdict.drop)
+    this.stack.handlePackets(batch, this.now())
+    const after = tally(batch, Verdict.drop)
+    const refused = after.packets - before.packets
+    this.counters.packetsWritten += offered.packets - refused
+    this.counters.bytesWritten += offered.bytes - (after.bytes - before.bytes)
+    this.counters.writeDrops += refused
+    this.settle()
+    return offered.packets - refused
+  }
+
+  close(): void {
+    this.isClosed = true
+    this.handler = undefined
+    if (this.announced) clearImmediate(this.announced)
+    clearTimeout(this.timer)
+    this.announced = undefined
+    this.timer = undefined
+  }
+
+  stats(): PacketDeviceStats {
+    return this.counters.snapshot()
+  }
+
+  /** Hands out what the stack has to tell, sets the timer, and announces packets. */
+  settle(): void {
+    if (this.isSettling || this.isClosed) return
+    this.isSettling = true
+    try {
+      const now = this.now()
+      for (let output = this.stack.poll(); output; output = this.stack.poll()) this.onOutput(output, now)
+    } finally {
+      this.isSettling = false
+    }
+    this.arm()
+    this.announce()
+  }
+
+  /** A timer that is early only looks again, so a deadline that moves away costs no new timer. */
+  private arm(): void {
+    const { deadline } = this.stack
+    if (deadline === undefined || deadline >= this.timerAt || this.isClosed) return
+    clearTimeout(this.timer)
+    this.timerAt = deadline
+    const delay = Math.min(MAX_TIMER_MS, Math.max(0, Math.ceil(deadline - this.now())))
+    this.timer = setTimeout(() => {
+      this.timerAt = Number.POSITIVE_INFINITY
+      const now = this.now()
+      if (this.stack.deadline !== undefined && this.stack.deadline <= now) this.stack.handleDeadline(now)
+      this.settle()
+    }, delay)
+  }
+
+  private announce(): void {
+    if (!this.handler || this.announced || !this.stack.wantsToSend) return
+    this.announced = setImmediate(() => {
+      this.announced = undefined
+      if (this.stack.wantsToSend) this.handler?.()
+      this.announce()
+    })
+  }
+}
+
+function tally(batch: PacketBatch, verdict: Verdict): { packets: number; bytes: number } {
+  let packets = 0
+  let bytes = 0
+  for (let slot = 0; slot < batch.count; slot++) {
+    if (batch.verdicts[slot] !== verdict) continue
+    packets++
+    bytes += batch.lengths[slot]!
+  }
+  return { packets, bytes }
+}
