@@ -135,6 +135,10 @@ needs(
     expect(await ping(network, address, { sizeBytes: 1300 })).toMatchObject({ received: 3 })
   })
 
+  test('the gateway answers pings to its inside address', async () => {
+    expect(await ping(network, insideAddress)).toMatchObject({ received: 3 })
+  })
+
   test('pings to a host that does not exist are not answered', async () => {
     expect(await ping(network, '10.2.0.77', { count: 1 })).toMatchObject({ received: 0 })
   })
@@ -168,7 +172,8 @@ needs(
     ['the metadata service of a cloud', '169.254.169.254', '80', 'silence'],
   ])('a connect to %s (%s port %s): %s', async (_, address, to, outcome) => {
     await network.mustRun('client', 'ip', ['route', 'replace', '169.254.169.254', 'dev', 'vpn0'])
-    expect(await run('connect', address, to)).toEqual({ outcome })
+    const milliseconds = outcome === 'silence' ? '3000' : '30000'
+    expect(await run('connect', address, to, milliseconds)).toEqual({ outcome })
   })
 
   test('a slow reader slows nobody else', async () => {

@@ -4,7 +4,7 @@
 //   node probe.mjs half-close ADDRESS BYTES  sends BYTES and its end, and hears the answer afterwards
 //   node probe.mjs udp ADDRESS LENGTH...     datagrams of these lengths, there and back
 //   node probe.mjs resolve SERVER NAME...    addresses of names
-//   node probe.mjs connect ADDRESS PORT      what becomes of a connect within 3 seconds
+//   node probe.mjs connect ADDRESS PORT MS   what becomes of a connect within so many milliseconds
 //   node probe.mjs dial PORT ADDRESS...      20 connects to each, none of which is waited for; runs until it is ended
 import { createHash, randomBytes } from 'node:crypto'
 import { createSocket } from 'node:dgram'
@@ -89,12 +89,12 @@ const commands = {
     resolver.setServers([address.includes(':') ? `[${address}]` : address])
     return { addresses: await Promise.all(names.map(name => resolver.resolve4(name))) }
   },
-  async connect(port) {
+  async connect(port, milliseconds) {
     const socket = connect({ host: address, port: Number(port) })
     const outcome = await new Promise(resolve => {
       socket.on('connect', () => resolve('connected'))
       socket.on('error', error => resolve(error.code))
-      setTimeout(() => resolve('silence'), 3000)
+      setTimeout(() => resolve('silence'), Number(milliseconds))
     })
     process.stdout.write(`${JSON.stringify({ outcome })}\n`, () => process.exit())
     return new Promise(() => {})

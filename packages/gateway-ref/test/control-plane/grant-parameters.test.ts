@@ -143,3 +143,23 @@ test.each([
 ])('the gateway has the first address of the pool %s', (pool, address) => {
   expect(gatewayAddress(Prefix.of(pool)).toString()).toBe(address)
 })
+
+describe('a gateway that forwards names', () => {
+  test('names itself first, and routes its inside addresses', () => {
+    const { dns, routes } = grant({
+      dns: { forward: ['10.9.9.9'], servers: ['10.9.9.8'] },
+      routes: { include: ['10.0.0.0/24', 'fd99::/64'] },
+    })
+    expect(texts(dns.servers)).toEqual(['10.77.0.1', 'fd77::1', '10.9.9.8'])
+    expect(texts(routes.include)).toEqual(['10.0.0.0/24', '10.77.0.1/32', 'fd99::/64', 'fd77::1/128'])
+  })
+
+  test('names only addresses of leased families, and no route where there is one', () => {
+    const { dns, routes } = grant(
+      { dns: { forward: ['10.9.9.9'] }, routes: { include: ['10.0.0.0/8'] } },
+      { leased: { ipv4: both.ipv4 } },
+    )
+    expect(texts(dns.servers)).toEqual(['10.77.0.1'])
+    expect(texts(routes.include)).toEqual(['10.0.0.0/8'])
+  })
+})

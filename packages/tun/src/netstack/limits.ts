@@ -42,7 +42,10 @@ export interface NetStackLimits {
   readonly echoRequestsPerSecondPerSource: number
   /** Datagrams of one source that are being put together; its oldest one makes room. At least 1. @defaultValue 64 */
   readonly maxReassembliesPerSource: number
-  /** Bytes of fragments of all sources, bookkeeping included; the oldest datagrams make room. @defaultValue 4 MiB */
+  /**
+   * Bytes of fragments of all sources, bookkeeping included; the oldest datagrams make room. A source that holds more than a
+   * quarter of it loses its own oldest. @defaultValue 4 MiB
+   */
   readonly maxReassemblyBytes: number
   /** Fragments of one datagram; with one more the datagram is refused. @defaultValue 45 */
   readonly maxFragmentsPerDatagram: number

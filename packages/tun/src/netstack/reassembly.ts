@@ -30,6 +30,8 @@ import type { KeyedHash } from './table/keyed-hash.ts'
 /** Source, destination, identification, and what of it is IPv4's: the protocol (RFC 791 §3.2). */
 const keyWords = 10
 const maxPacketBytes = 65_535
+/** How much of the memory for fragments one source may hold, so that a flood doesn't push out what others send. */
+const shareOfOne = 0.25
 /** Counted for each datagram and for each piece beside its bytes. */
 const datagramOverheadBytes = 256
 const pieceOverheadBytes = 96
@@ -57,7 +59,7 @@ export class PartialDatagram {
   receivedBytes = 0
   /** Where the data ends; -1 until the last piece came. */
   totalBytes = -1
-  heldBytes: number = datagramOverheadBytes
+  heldBytes = 0
 
   constructor(row: number, hash: number, key: Int32Array, source: Source, version: number, expiresAt: number) {
     this.row = row
@@ -156,7 +158,7 @@ export class Reassembly {
     }
     this.keep(datagram, head, begin, until, dataAt, more)
     if (datagram.receivedBytes === datagram.totalBytes) return this.finish(datagram)
-    this.makeRoom()
+    this.makeRoom(source)
     return undefined
   }
 
@@ -187,8 +189,7 @@ export class Reassembly {
     datagram.pieces = []
     datagram.first = undefined
     datagram.header = undefined
-    this.bytes -= datagram.heldBytes - datagramOverheadBytes
-    datagram.heldBytes = datagramOverheadBytes
+    this.account(datagram, datagramOverheadBytes - datagram.heldBytes)
     return this.fail(reason)
   }
 
@@ -210,8 +211,13 @@ export class Reassembly {
       datagram.header = headerOf(head, dataAt)
       cost += datagram.first.length + datagram.header.length
     }
-    datagram.heldBytes += cost
-    this.bytes += cost
+    this.account(datagram, cost)
+  }
+
+  private account(datagram: PartialDatagram, bytes: number): void {
+    datagram.heldBytes += bytes
+    datagram.source.fragmentBytes += bytes
+    this.bytes += bytes
   }
 
   private finish(datagram: PartialDatagram): Uint8Array | undefined {
@@ -256,13 +262,16 @@ export class Reassembly {
     const list = this.bySource.get(source)
     if (list) list.add(datagram)
     else this.bySource.set(source, new Set([datagram]))
-    this.bytes += datagram.heldBytes
+    this.account(datagram, datagramOverheadBytes)
     return datagram
   }
 
-  /** The oldest of all go until what is left fits; a single flood can't hold others up for longer than it lasts. */
-  private makeRoom(): void {
-    while (this.bytes > this.config.limits.maxReassemblyBytes && this.size > 0) {
+  /** The oldest go until what is left fits: those of a source that has more than its share, then those of all. */
+  private makeRoom(source: Source): void {
+    const { maxReassemblyBytes } = this.config.limits
+    const own = this.bySource.get(source)
+    while (own && own.size > 1 && source.fragmentBytes > maxReassemblyBytes * shareOfOne) this.evict(own)
+    while (this.bytes > maxReassemblyBytes && this.size > 0) {
       const [oldest4] = this.v4
       const [oldest6] = this.v6
       this.evict(!oldest6 || (oldest4 && oldest4.expiresAt <= oldest6.expiresAt) ? this.v4 : this.v6)
@@ -282,7 +291,7 @@ export class Reassembly {
     this.index.remove(datagram.hash, datagram.row)
     this.rows[datagram.row] = undefined
     this.freeRows.push(datagram.row)
-    this.bytes -= datagram.heldBytes
+    this.account(datagram, -datagram.heldBytes)
     const list = this.bySource.get(datagram.source)
     list?.delete(datagram)
     if (list?.size === 0) this.bySource.delete(datagram.source)

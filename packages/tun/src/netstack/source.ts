@@ -29,6 +29,8 @@ export class Source {
   tcpFlows = 0
   udpFlows = 0
   dials = 0
+  /** Bytes of fragments that wait for others. */
+  fragmentBytes = 0
   readonly flows: Set<SourceFlow> = new Set()
   readonly newFlows: TokenBucket
   readonly errors: TokenBucket

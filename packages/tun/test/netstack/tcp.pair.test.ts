@@ -325,6 +325,25 @@ test('a slow reader stops only its own sender', () => {
   expect(pair.gateway.read(1, pair.now)).toEqual(Uint8Array.of(9))
 })
 
+test('the buffers of a source are bounded over all its flows, and each flow still gets on', () => {
+  const pair = establishedPair({ limits: { maxBufferBytesPerSource: 200_000 } }, 20)
+  for (let flow = 0; flow < 20; flow++) pair.gateway.write(flow, new Uint8Array(100_000), pair.now)
+  const { bufferBytes } = pair.gateway.stats()
+  // Two chunks each are always there.
+  expect(bufferBytes).toBeGreaterThan(150_000)
+  expect(bufferBytes).toBeLessThanOrEqual(200_000 + 20 * 16_384)
+  const sent = (flow: number): number => {
+    let bytes = 0
+    pair.run()
+    for (let read = pair.client.read(flow, pair.now); read; read = pair.client.read(flow, pair.now))
+      bytes += read.length
+    return bytes
+  }
+  for (let flow = 0; flow < 20; flow++) expect(sent(flow)).toBeGreaterThanOrEqual(8192)
+  pair.advance(1000)
+  expect(pair.gateway.stats().bufferBytes).toBe(0)
+})
+
 describe('fairness', () => {
   test('flows of a source take turns in a batch, and so do sources', () => {
     const pair = acceptingPair({ gateway: { tcp: { initialSendBuffer: 1_000_000 } } })

@@ -3,6 +3,7 @@ import { dropReasonName } from '@twinbore/core/packet'
 import { EventEmitter } from 'eventemitter3'
 import type { GatewayConfig } from '../../config/gateway-config.ts'
 import type { Egress, EgressSettings } from '../../egress/egress.ts'
+import { SocketsEgress, type SocketsEgressStats } from '../../egress/sockets/io/sockets-egress.ts'
 import { GatewayError } from '../../errors.ts'
 import type { RunnableGateway } from '../../gateway.ts'
 import { loadServerIdentity, readPem, type ServerIdentity } from '../../identity/io/server-identity.ts'
@@ -38,6 +39,8 @@ export interface GatewayStats {
   readonly datagram: ReturnType<NonNullable<RunningGateway['datagrams']>['stats']> | undefined
   /** Absent when the kernel translates. */
   readonly translator: ReturnType<NonNullable<RunningGateway['translator']>['stats']> | undefined
+  /** Absent unless clients' flows leave by sockets. */
+  readonly sockets: SocketsEgressStats | undefined
   readonly device: ReturnType<Egress['device']['stats']>
 }
 
@@ -98,6 +101,7 @@ export class Gateway extends EventEmitter<GatewayEvents> implements RunnableGate
       control: listener.stats(),
       datagram: datagrams?.stats(),
       translator: translator?.stats(),
+      sockets: egress instanceof SocketsEgress ? egress.stats() : undefined,
       device: egress.device.stats(),
     }
   }

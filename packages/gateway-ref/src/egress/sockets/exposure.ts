@@ -40,6 +40,8 @@ export function embeddedIpv4(address: IpAddress): IpAddress | undefined {
     carriers.find(({ prefix }) => prefix.contains(address)) ?? (isIsatap(address) ? { at: 12 } : undefined)
   if (!carrier) return undefined
   const bytes = address.bytes.slice(carrier.at, carrier.at + 4)
+  // `::`, `::1` and their neighbours are themselves.
+  if (carrier.at === 12 && address.bytes.subarray(0, 13).every(byte => byte === 0)) return undefined
   return IpAddress.fromBytes('inverted' in carrier ? bytes.map(byte => ~byte) : bytes)
 }
 

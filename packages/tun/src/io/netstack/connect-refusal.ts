@@ -6,28 +6,30 @@ import type { RefuseReason } from '../../netstack/outputs.ts'
  * no refusal of the destination and never a reset: the soft error that a client tries again after (RFC 6888 REQ-11).
  */
 export function refusalOf(code: string | undefined): RefuseReason {
-  return (code !== undefined && reasons[code]) || 'host-unreachable'
+  return (code !== undefined && reasons.get(code)) || 'host-unreachable'
 }
 
-const reasons: Readonly<Record<string, RefuseReason>> = {
-  ECONNREFUSED: 'reset',
-  // The destination answered the SYN with a reset after it had accepted it.
-  ECONNRESET: 'reset',
-  EHOSTUNREACH: 'host-unreachable',
-  EHOSTDOWN: 'host-unreachable',
-  ENETUNREACH: 'net-unreachable',
-  ENETDOWN: 'net-unreachable',
-  // The host has no address of the family.
-  EAFNOSUPPORT: 'net-unreachable',
-  ENOPROTOOPT: 'protocol-unreachable',
-  EPROTONOSUPPORT: 'protocol-unreachable',
-  EACCES: 'admin-prohibited',
-  EPERM: 'admin-prohibited',
-  ETIMEDOUT: 'host-unreachable',
-  EADDRNOTAVAIL: 'host-unreachable',
-  EADDRINUSE: 'host-unreachable',
-  EMFILE: 'host-unreachable',
-  ENFILE: 'host-unreachable',
-  ENOBUFS: 'host-unreachable',
-  ENOMEM: 'host-unreachable',
-}
+const reasons: ReadonlyMap<string, RefuseReason> = new Map(
+  Object.entries<RefuseReason>({
+    ECONNREFUSED: 'reset',
+    // The destination answered the SYN with a reset after it had accepted it.
+    ECONNRESET: 'reset',
+    EHOSTUNREACH: 'host-unreachable',
+    EHOSTDOWN: 'host-unreachable',
+    ENETUNREACH: 'net-unreachable',
+    ENETDOWN: 'net-unreachable',
+    // The host has no address of the family.
+    EAFNOSUPPORT: 'net-unreachable',
+    ENOPROTOOPT: 'protocol-unreachable',
+    EPROTONOSUPPORT: 'protocol-unreachable',
+    EACCES: 'admin-prohibited',
+    EPERM: 'admin-prohibited',
+    ETIMEDOUT: 'host-unreachable',
+    EADDRNOTAVAIL: 'host-unreachable',
+    EADDRINUSE: 'host-unreachable',
+    EMFILE: 'host-unreachable',
+    ENFILE: 'host-unreachable',
+    ENOBUFS: 'host-unreachable',
+    ENOMEM: 'host-unreachable',
+  }),
+)

@@ -132,6 +132,7 @@ export class RelayWorld {
   readonly relay: SocketRelay
   readonly echoes: EchoMessage[] = []
   readonly flows: Map<number, ClientFlow> = new Map()
+  private onPacket: (bytes: Uint8Array) => void = () => {}
   private readonly batch = new PacketBatch()
   private readonly echoed = new Set<() => void>()
 
@@ -184,6 +185,15 @@ export class RelayWorld {
     })
   }
 
+  /** The next packet to the client that fits. */
+  nextPacket(fits: (bytes: Uint8Array) => boolean): Promise<Uint8Array> {
+    return new Promise(resolve => {
+      this.onPacket = bytes => {
+        if (fits(bytes)) resolve(bytes.slice())
+      }
+    })
+  }
+
   close(): void {
     this.relay.close()
     this.device.close()
@@ -202,6 +212,7 @@ export class RelayWorld {
       do {
         this.batch.reset()
         from.read(this.batch)
+        if (to === this.device) for (let i = 0; i < this.batch.count; i++) this.onPacket(this.batch.packet(i))
         to.write(this.batch)
       } while (this.batch.full)
     }
