@@ -70,7 +70,7 @@ const gateway = await createGateway(
     pool: { ipv4: '192.168.77.0/24' },
     auth: { users },
   },
-  // No rights needed: packets of clients end in memory. Leave `egress` out for a kernel TUN. `log` takes your own logger.
+  // No rights needed: packets of clients end in memory. Leave `egress` out for ordinary sockets. `log` takes your own logger.
   { egress: deviceEgress({ device: memoryPair()[0], addresses: ['203.0.113.7'] }) },
 )
 gateway.on('session-established', ({ session }) => {

@@ -32,7 +32,7 @@ const { certificate, key, pin } = await ensureDevelopmentIdentity({ directory })
 const users = join(directory, 'users.yaml')
 await addUser(users, { name: 'alice', password: await hashPassword('correct horse') })
 
-// The way out. Without `egress` it is a kernel TUN, which needs root.
+// The way out. Without `egress` it is ordinary sockets of this process.
 const [wayOut, corporateHost] = memoryPair()
 const gateway = await createGateway(
   {

@@ -1,7 +1,8 @@
 // The relay where a test may change the host: in a network namespace of its own.
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { needs } from '../../../../../tests/lab/needs.ts'
 
 const namespace = `twinbore-relay-${process.pid}`
 const host = fileURLToPath(new URL('./relay-host.ts', import.meta.url))
@@ -23,7 +24,7 @@ function scene(name: string, pingGroups: string): Record<string, unknown> {
   return JSON.parse(stdout) as Record<string, unknown>
 }
 
-describe.skipIf(process.getuid?.() !== 0)('a relay in a namespace', () => {
+needs('root', 'ip')('a relay in a namespace', () => {
   beforeAll(() => {
     ip('netns', 'add', namespace)
     ip('-n', namespace, 'link', 'set', 'lo', 'up')
