@@ -31,8 +31,19 @@ export type {
 // The client
 export { deviceInterface } from './client/device-interface.ts'
 export { connect } from './client/io/connect.ts'
+export { type StackInterfaceOptions, stackInterface } from './client/io/stack-interface.ts'
 export { type SystemInterfaceOptions, systemInterface } from './client/io/system-interface.ts'
 export { TunnelClient } from './client/io/tunnel-client.ts'
+export type { DialOptions } from './client/network/io/dial.ts'
+export type { ResolvedAddress } from './client/network/io/resolver.ts'
+export type { TunnelAgents } from './client/network/io/tunnel-agents.ts'
+export type { TunnelRequestInit, TunnelTlsOptions } from './client/network/io/tunnel-fetch.ts'
+export type {
+  CreateUdpSocketOptions,
+  LookupOptions,
+  NetworkParameters,
+  TunnelNetwork,
+} from './client/network/io/tunnel-network.ts'
 // Configuration
 export { type ConfigPath, type ConfigProblem, type ConfigSource, formatProblem } from './config/config-problem.ts'
 export { variableName } from './config/environment.ts'

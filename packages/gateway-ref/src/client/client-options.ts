@@ -2,13 +2,17 @@ import type { ActiveChannel, CloseReason, FailoverReason, TunnelParameters } fro
 import type { ControlClientOptions, LoginCredentials } from '@twinbore/core/io'
 import type { DatagramSocket, DatagramSocketOptions, PacketDevice } from '@twinbore/tun'
 import type { Logger } from '../log/logger.ts'
+import type { TunnelNetwork } from './network/io/tunnel-network.ts'
 
 /** Where a tunnel's packets come from and go to. */
 export interface ClientInterface {
   readonly device: PacketDevice
+  /** What `connect`, `lookup`, `fetch`, `agent` and `createUdpSocket` of the tunnel use; only `stackInterface` has it. */
+  readonly network?: TunnelNetwork
   /** The gateway grants other parameters (after a reconnection), or the MTU has changed. */
   update?(parameters: TunnelParameters, mtu: number): void
-  close(): void
+  /** The tunnel ended; `reason`: not as this side wished. */
+  close(reason?: Error): void
 }
 
 /** Makes the interface of a tunnel, once the gateway has granted it. `gateway` is the address of its TCP side. */

@@ -1,4 +1,6 @@
 import { IpAddress, type Prefix } from '@twinbore/core/address'
+import { gatewayAddress } from '../control-plane/grant-parameters.ts'
+import { hostPrefix } from '../data-plane/denied-destinations.ts'
 import type { ConfigPath, ConfigProblem } from './config-problem.ts'
 import type { GatewayConfig } from './gateway-config.ts'
 
@@ -54,7 +56,8 @@ function checkRoutes({ routes, pool }: Sections, error: Report, warn: Report): v
   for (const [i, prefix] of include.entries()) {
     const path = ['routes', 'include', i]
     const own = prefix.family === 4 ? pool?.ipv4 : pool?.ipv6
-    if (own?.covers(prefix)) {
+    // At the gateway's own address in the pool is whatever it offers to clients itself.
+    if (own?.covers(prefix) && prefix.toString() !== hostPrefix(gatewayAddress(own)).toString()) {
       error(path, `'${prefix}' is inside the pool ${own}; clients would get addresses that hosts there have`)
     } else if (own && prefix.covers(own) && prefix.length > 0) {
       warn(path, `'${prefix}' holds the pool ${own}; hosts there that have a pool address can't be reached`)

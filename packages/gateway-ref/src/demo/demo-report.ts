@@ -12,12 +12,13 @@ export interface ChannelFacts {
 
 /** What the intranet saw. */
 export interface SightFacts {
-  /** Where the client's datagrams came from, on each channel. */
+  /** Addresses that connections came from. */
   readonly sources: readonly string[]
   readonly gatewayAddress: string
   readonly pool: string
-  readonly packets: number
-  readonly packetsWithPoolAddress: number
+  readonly requests: number
+  /** Bytes of packets that passed the tunnel, both ways. */
+  readonly bytes: number
 }
 
 /** A line of the report: what it is about, and what there is to say. */
@@ -31,19 +32,19 @@ export function channelFigures(
 ): string {
   const size = `${Math.round(bytes / 1e6)} MB`
   return (
-    line(channel, `${'round trip'.padEnd(figureColumns)}${roundTripMs.toFixed(2)} ms`) +
+    line(channel, `${'a page, median of 20'.padEnd(figureColumns)}${roundTripMs.toFixed(2)} ms`) +
     line('', `${`${size} to the intranet`.padEnd(figureColumns)}${speed(bytes, uploadSeconds)}`) +
     line('', `${`${size} back, SHA-256 equal`.padEnd(figureColumns)}${speed(bytes, downloadSeconds)}`)
   )
 }
 
-export function sightLines({ sources, gatewayAddress, pool, packets, packetsWithPoolAddress }: SightFacts): string {
-  const seen = [...new Set(sources.map(source => source.slice(0, source.lastIndexOf(':'))))].join(', ')
+export function sightLines({ sources, gatewayAddress, pool, requests, bytes }: SightFacts): string {
+  const seen = sources.join(', ')
   return (
     line(
       'intranet saw',
-      `the client as ${seen}, which is ${seen === gatewayAddress ? "the gateway's own address" : 'strange'}`,
-    ) + line('', `${packets} packets, ${packetsWithPoolAddress || 'none'} of them with an address of the pool ${pool}`)
+      `the client as ${seen}, which is ${seen === gatewayAddress ? "the gateway's own address" : 'strange'}; nobody from ${pool}`,
+    ) + line('', `${requests} requests; ${Math.round(bytes / 1e6)} MB passed the tunnel in packets`)
   )
 }
 
@@ -58,7 +59,7 @@ export interface InvitationFacts {
   readonly script: string
   /** How this program is called. */
   readonly program: string
-  /** Whether the terminal's user becomes root by sudo. */
+  /** Whether the terminal's user becomes root by sudo: an interface of the system needs that, the gateway doesn't. */
   readonly sudo: boolean
 }
 
@@ -74,7 +75,7 @@ The gateway stays up until Ctrl-C. In another terminal, a stock client, its inte
 
 and in a third one, the intranet through it:
 
-  ${sudo}ip netns exec ${CLIENT_NAMESPACE} ping -c 3 ${intranet}
+  ${sudo}ip netns exec ${CLIENT_NAMESPACE} curl http://${intranet}/
 
 Our own client, on an interface of this computer:
 

@@ -11,7 +11,7 @@ import { TunnelClient } from '../../src/client/io/tunnel-client.ts'
 import type { GatewayConfig } from '../../src/config/gateway-config.ts'
 import type { GatewayOptions } from '../../src/config/gateway-options.ts'
 import { loadGatewayOptions } from '../../src/config/io/load-config.ts'
-import { Gateway } from '../../src/control-plane/io/gateway.ts'
+import { Gateway, type GatewayHands } from '../../src/control-plane/io/gateway.ts'
 import type { Egress, Translation } from '../../src/egress/egress.ts'
 import { ensureDevelopmentIdentity } from '../../src/identity/io/development-identity.ts'
 import type { LogFields, Logger } from '../../src/log/logger.ts'
@@ -115,6 +115,14 @@ export class GatewayWorld {
     const gateway = new Gateway(await this.config(changes), { egress, log: this.log })
     this.closing.push(() => gateway.stop({ immediately: true }).catch(() => {}))
     return { gateway, egress }
+  }
+
+  /** A running gateway with a way out of its own. Without `egress` that is what the configuration asks for. */
+  async startGatewayWith(hands: Omit<GatewayHands, 'log'>, changes: Partial<GatewayOptions> = {}): Promise<Gateway> {
+    const gateway = new Gateway(await this.config(changes), { ...hands, log: this.log })
+    this.closing.push(() => gateway.stop({ immediately: true }).catch(() => {}))
+    await gateway.start()
+    return gateway
   }
 
   async startGateway(changes: Partial<GatewayOptions> = {}): Promise<{ gateway: Gateway; egress: MemoryEgress }> {

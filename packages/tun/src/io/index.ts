@@ -7,8 +7,11 @@ export {
   type LinkState,
 } from './linux/link-settings.ts'
 export type { Route, RouteKind, RouteLookup } from './linux/route-message.ts'
+export { connectFlow } from './netstack/connect-flow.ts'
 export { refusalOf } from './netstack/connect-refusal.ts'
 export type { DialLimits } from './netstack/dial-gate.ts'
+export { FlowDuplex, type FlowDuplexOptions } from './netstack/flow-duplex.ts'
+export { type FlowErrorCode, flowError, flowErrorCode } from './netstack/flow-error.ts'
 export type { RelayCounters } from './netstack/relay-host.ts'
 export { defaultSocketRelayLimits, type SocketRelayLimits } from './netstack/relay-limits.ts'
 export {
@@ -18,6 +21,8 @@ export {
   type SocketRelayStats,
 } from './netstack/socket-relay.ts'
 export { StackDevice } from './netstack/stack-device.ts'
+export { type FlowListener, type FlowOutput, StackHost, type StackHostOptions } from './netstack/stack-host.ts'
+export { UdpSocket, type UdpSocketEvents, type UdpSocketOptions } from './netstack/udp-socket.ts'
 export { openTun } from './open-tun.ts'
 export { openDatagramSocket } from './open-udp.ts'
 export { sequenceHash } from './sequence-hash.ts'

@@ -1,5 +1,4 @@
 import { type DemoSetup, ensureDemoSetup } from '../../demo/io/demo-setup.ts'
-import { checkHostRequirements } from '../../demo/io/host-requirements.ts'
 import type { ProgramContext } from './program-context.ts'
 
 /** What `twinbore demo` takes. */
@@ -24,7 +23,6 @@ export async function demoCommand(
   context: ProgramContext,
   demonstrate: Demonstration,
 ): Promise<void> {
-  checkHostRequirements(context.environment)
   const setup = await ensureDemoSetup(options.directory)
   if (setup.created)
     context.stdout.write(`made a certificate authority and a user '${setup.username}' in ${options.directory}/\n\n`)

@@ -213,8 +213,8 @@ following lines for further questions such as one-time codes.`
 
 const demoHelp = `
 Examples:
-  $ sudo twinbore demo
-  $ sudo twinbore demo --once --port 0
+  $ twinbore demo
+  $ twinbore demo --once --port 0
 
-It needs Linux, root and a TUN device, and says so where it lacks them. Its traffic stays on loopback and between this host
-and a network namespace that lives as long as the demonstration.`
+It needs no rights: the gateway, its client and a small web server beyond it are parts of this process. Its traffic stays on
+loopback.`

@@ -10,7 +10,7 @@ import {
 } from '@twinbore/core'
 import { ControlClient, type Driver, drive, StreamChannel, systemClock, type TunnelConnection } from '@twinbore/core/io'
 import type { Milliseconds } from '@twinbore/core/runtime'
-import { openDatagramSocket } from '@twinbore/tun/io'
+import { type FlowDuplex, openDatagramSocket, type UdpSocket } from '@twinbore/tun/io'
 import { EventEmitter } from 'eventemitter3'
 import { Carrier, type SessionEntry } from '../../data-plane/session-table.ts'
 import type { TunnelOutlets } from '../../data-plane/tunnel-side.ts'
@@ -20,6 +20,11 @@ import { pumpWhileReadable } from '../../io/pump.ts'
 import { type Logger, silentLogger } from '../../log/logger.ts'
 import { CLIENT_ASSOCIATION, CLIENT_SESSION, ClientDataPlane } from '../client-data-plane.ts'
 import type { ClientInterface, ConnectOptions, TunnelClientEvents } from '../client-options.ts'
+import type { DialOptions } from '../network/io/dial.ts'
+import type { ResolvedAddress } from '../network/io/resolver.ts'
+import type { TunnelAgents } from '../network/io/tunnel-agents.ts'
+import type { TunnelRequestInit } from '../network/io/tunnel-fetch.ts'
+import type { CreateUdpSocketOptions, LookupOptions, TunnelNetwork } from '../network/io/tunnel-network.ts'
 import { sameAddresses, tunnelRequest } from '../tunnel-request.ts'
 import { ClientDatagrams } from './client-datagrams.ts'
 import { systemInterface } from './system-interface.ts'
@@ -98,6 +103,40 @@ export class TunnelClient extends EventEmitter<TunnelClientEvents> implements Ru
     return this.session?.stats()
   }
 
+  /**
+   * Connects to a host beyond the tunnel. The duplex is there at once, has the manners of `net.Socket`, and emits `connect`,
+   * or `error` with the code that Node.js has for the failure (`ECONNREFUSED`, `ENOTFOUND`, ...). Names are looked up
+   * through the tunnel; of several addresses the first to answer is taken (RFC 8305).
+   *
+   * @throws TypeError, RangeError for a host or a port that is none; TypeError when the tunnel's interface is not `stackInterface`
+   */
+  connect(options: DialOptions): FlowDuplex {
+    return this.network.connect(options)
+  }
+
+  /** Looks a name up by the tunnel's name servers. Rejects with a code of `node:dns`: `ENOTFOUND`, `ENODATA`, `ESERVFAIL`, `EREFUSED`, `ETIMEOUT`. */
+  lookup(name: string, options?: LookupOptions): Promise<readonly ResolvedAddress[]> {
+    return this.network.lookup(name, options)
+  }
+
+  /**
+   * `fetch` through the tunnel, with `tls` for whom to trust. Answers with what the standard says; the response is of the
+   * class of undici, so `instanceof Response` is false.
+   */
+  fetch(input: string | URL | Request, init?: TunnelRequestInit): Promise<Response> {
+    return this.network.fetch(input, init)
+  }
+
+  /** Agents for `node:http` and `node:https`, and for libraries that take such agents, whose connections go through the tunnel. */
+  get agent(): TunnelAgents {
+    return this.network.agent
+  }
+
+  /** A UDP socket with the tunnel's address. */
+  createUdpSocket(options?: CreateUdpSocketOptions): UdpSocket {
+    return this.network.createUdpSocket(options)
+  }
+
   async start(): Promise<TunnelParameters> {
     if (this.started) throw new TypeError('a tunnel is started once')
     this.started = true
@@ -138,6 +177,13 @@ export class TunnelClient extends EventEmitter<TunnelClientEvents> implements Ru
   handleControlFrame(_session: number, type: FrameType, payload: Uint8Array, now: Milliseconds): void {
     this.session?.handleDatagramFrame(type, payload, now)
     this.driver?.settle()
+  }
+
+  private get network(): TunnelNetwork {
+    const network = this.interface?.network
+    if (network) return network
+    if (!this.interface) throw new TypeError('the tunnel is not started')
+    throw new TypeError("the tunnel's packets go to an interface: give connect() interface: stackInterface()")
   }
 
   private async begin(connection: TunnelConnection): Promise<void> {
@@ -241,9 +287,10 @@ export class TunnelClient extends EventEmitter<TunnelClientEvents> implements Ru
       }
       case 'closed':
         this.log.info('tunnel closed', { reason: output.reason, text: output.text })
+        this.failure ??= endOf(output)
         this.close()
         this.emit('closed', { reason: output.reason, text: output.text })
-        this.resolveStopped(this.failure ?? endOf(output))
+        this.resolveStopped(this.failure)
         break
     }
   }
@@ -316,7 +363,7 @@ export class TunnelClient extends EventEmitter<TunnelClientEvents> implements Ru
     this.driver?.stop()
     this.stream?.end()
     this.datagrams.close()
-    this.interface?.close()
+    this.interface?.close(this.failure)
   }
 }
 

@@ -22,7 +22,7 @@ export const demonstrate: Demonstration = async (setup, { once, address, port },
         return
       }
       const { url, pin, intranetAddress } = show
-      const sudo = context.environment.SUDO_USER !== undefined
+      const sudo = process.getuid?.() !== 0
       print(invitation({ ...setup, url, pin, intranet: intranetAddress, script, program: programName(), sudo }))
       show.announceSessions()
     },

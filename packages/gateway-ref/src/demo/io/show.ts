@@ -1,11 +1,11 @@
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { networkInterfaces } from 'node:os'
-import type { ActiveChannel, ChannelKind, SessionStats, TunnelParameters } from '@twinbore/core'
+import type { ActiveChannel, ChannelKind, SessionStats } from '@twinbore/core'
 import { IpAddress, Prefix } from '@twinbore/core/address'
-import { memoryPair, type PacketDevice } from '@twinbore/tun'
 import { openDatagramSocket } from '@twinbore/tun/io'
-import { deviceInterface } from '../../client/device-interface.ts'
+import { stackInterface } from '../../client/io/stack-interface.ts'
 import { TunnelClient } from '../../client/io/tunnel-client.ts'
+import { gatewayAddress } from '../../control-plane/grant-parameters.ts'
 import { createGateway } from '../../control-plane/io/create-gateway.ts'
 import type { Gateway } from '../../control-plane/io/gateway.ts'
 import type { SessionFacts } from '../../control-plane/session-facts.ts'
@@ -13,11 +13,10 @@ import { GatewayError } from '../../errors.ts'
 import type { Logger } from '../../log/logger.ts'
 import { UdpCut } from '../cuttable-socket.ts'
 import { channelFigures, duration, line, sightLines } from '../demo-report.ts'
-import { UdpEndpoint } from '../udp-endpoint.ts'
 import { within } from './deadline.ts'
 import type { DemoSetup } from './demo-setup.ts'
-import { Intranet } from './intranet.ts'
-import { type ExchangeOptions, StoreClient } from './store-client.ts'
+import { GREETING, Intranet } from './intranet.ts'
+import { IntranetClient } from './intranet-client.ts'
 
 export interface ShowOptions {
   readonly setup: DemoSetup
@@ -39,7 +38,8 @@ export class Show {
   readonly stopped: Promise<Error | undefined>
   url = ''
   pin = ''
-  intranetAddress = ''
+  /** Where clients find the intranet. */
+  readonly intranetAddress: string
   /** Whether everything was shown. */
   played = false
   private readonly options: ShowOptions
@@ -52,6 +52,7 @@ export class Show {
 
   constructor(options: ShowOptions) {
     this.options = options
+    this.intranetAddress = gatewayAddress(Prefix.of(this.pool)).toString()
     this.stopped = new Promise(resolve => {
       this.resolveStopped = resolve
     })
@@ -94,57 +95,49 @@ export class Show {
     const { print } = this.options
     const { signal } = this.abort
 
-    const intranet = await Intranet.open(this.pool, signal)
+    const intranet = await Intranet.open()
     this.undo.push(() => intranet.close())
-    this.intranetAddress = intranet.address
-    print(line('intranet', `${intranet.address}, a host in a network namespace of its own`))
+    const url = `http://${this.intranetAddress}`
+    print(line('intranet', `a web server on ${intranet.address} port ${intranet.port}; clients find it at ${url}/`))
 
     const gateway = await this.openGateway(intranet)
-    print(
-      line(
-        'gateway',
-        `${gateway.address} port ${gateway.port}, TCP and UDP; ${intranet.hostAddress} towards the intranet`,
-      ),
-    )
+    print(line('gateway', `${gateway.address} port ${gateway.port}, TCP and UDP; its way out are ordinary sockets`))
 
     const cut = new UdpCut()
-    const { client, device, parameters } = await this.connect(cut)
-    const address = `${parameters.ipv4?.address}`
-    const endpoint = new UdpEndpoint(device, { address, port: 4077, peer: intranet.address, peerPort: intranet.port })
-    const store = new StoreClient(endpoint)
-    const options: ExchangeOptions = { seconds: stepSeconds, signal }
-    const sources: string[] = []
-
+    const client = await this.connect(cut)
+    const pages = new IntranetClient(client, { url, signal, seconds: stepSeconds })
     const waited = await this.untilChannel(client, 'datagram')
     print(line('', `datagram channel up (DTLS over UDP) after another ${duration(waited)}, MTU ${client.mtu}`))
     print('\n')
-    sources.push(await store.whoAmI(options))
-    await this.measure('datagram', client, store, options)
+    const greeting = await pages.page('/')
+    if (greeting.trim() !== GREETING) throw new GatewayError('ERR_GATEWAY_HOST', "the page is not the intranet's")
+    print(line('fetch', `${url}/ through the tunnel: ${greeting.trim()}`))
+    await this.measure('datagram', client, pages)
 
     print('\n')
     const before = performance.now()
     const failover = this.untilChannel(client, 'stream')
     cut.active = true
-    await store.roundTrips(1, { ...options, retryMs: 20 })
+    await pages.page('/whoami')
     const outage = performance.now() - before
     await failover
     print(
       line('UDP cut', `every datagram is dropped: traffic moved to the stream channel, out for ${duration(outage)}`),
     )
-    sources.push(await store.whoAmI(options))
-    await this.measure('stream', client, store, options)
+    await this.measure('stream', client, pages)
 
     print('\n')
     cut.active = false
     const returned = duration(await this.untilChannel(client, 'datagram'))
     print(line('UDP back', `traffic returned to the datagram channel after ${returned}`))
-    sources.push(await store.whoAmI(options))
+    await pages.page('/whoami')
 
     print('\n')
-    const counts = await intranet.counts(signal)
-    const sight = { sources, gatewayAddress: intranet.hostAddress, pool: this.pool, ...counts }
-    print(sightLines(sight))
-    if (counts.packetsWithPoolAddress > 0 || sources.some(source => !source.startsWith(`${intranet.hostAddress}:`))) {
+    const { requests, sources } = intranet
+    const { sent, received } = client.stats()!
+    const bytes = [sent, received].reduce((sum, { stream, datagram }) => sum + stream.bytes + datagram.bytes, 0)
+    print(sightLines({ sources: [...sources], gatewayAddress: intranet.address, pool: this.pool, requests, bytes }))
+    if ([...sources].some(source => source !== intranet.address)) {
       throw new GatewayError('ERR_GATEWAY_HOST', 'the intranet saw an address that it must not see')
     }
     const left = new Promise(resolve => gateway.once('session-closed', resolve))
@@ -159,12 +152,17 @@ export class Show {
         listen: { address, port },
         tls: { certificate, key },
         pool: { ipv4: this.pool },
-        routes: { include: [intranet.routes] },
-        egress: { mode: 'translate', ports: portsApartFrom(port), transit: { ipv4: '192.0.0.6' } },
+        routes: { include: [`${this.intranetAddress}/32`] },
         auth: { users: setup.users },
       },
-      // One name whatever the port: what a demonstration that was killed left behind is cleared up by the next.
-      { log, instance: 'demo' },
+      {
+        log,
+        // The web server is at the gateway's own inside address, where nobody gets further than it.
+        redirect: ({ address, port }, protocol) =>
+          protocol === 'tcp' && address === this.intranetAddress && port === 80
+            ? { address: intranet.address, port: intranet.port }
+            : undefined,
+      },
     )
     this.gateway = gateway
     this.undo.push(() => gateway.stop())
@@ -179,18 +177,15 @@ export class Show {
     return gateway
   }
 
-  /** A client whose interface is memory: the near end is the tunnel's, the far end is for whoever talks through it. */
-  private async connect(
-    cut: UdpCut,
-  ): Promise<{ client: TunnelClient; device: PacketDevice; parameters: TunnelParameters }> {
+  /** A client that is part of this process: no interface, no route, no name server of the system is touched. */
+  private async connect(cut: UdpCut): Promise<TunnelClient> {
     const { setup, print, log } = this.options
     const { username, password } = setup
-    const [near, far] = memoryPair({ queue: 1024 })
     const client = new TunnelClient({
       url: this.url,
       serverPin: this.pin,
       credentials: { username, password },
-      interface: deviceInterface(near),
+      interface: stackInterface(),
       openDatagramSocket: async options => cut.wrap(await openDatagramSocket(options)),
       log,
     })
@@ -200,7 +195,7 @@ export class Show {
     const took = duration(performance.now() - start)
     print(line('client', `inside this process, logged in as ${username}: has ${parameters.ipv4?.address}`))
     print(line('', `stream channel up (TLS over TCP) after ${took}`))
-    return { client, device: far, parameters }
+    return client
   }
 
   /** Waits until data goes by a channel. Returns for how long, in milliseconds. */
@@ -223,24 +218,21 @@ export class Show {
    * What one channel is capable of, and that it changes nothing on the way. On a very busy computer the client may leave
    * the datagram channel meanwhile: then it doesn't count.
    */
-  private async measure(
-    channel: ChannelKind,
-    client: TunnelClient,
-    store: StoreClient,
-    options: ExchangeOptions,
-  ): Promise<void> {
+  private async measure(channel: ChannelKind, client: TunnelClient, pages: IntranetClient): Promise<void> {
     const file = randomBytes(FILE_BYTES)
+    const sha256 = createHash('sha256').update(file).digest('hex')
     // The first packets find code that is not compiled yet, and would say more about that than about the channel.
-    await store.upload(file.subarray(0, WARM_UP_BYTES), options)
+    await pages.upload(file.subarray(0, WARM_UP_BYTES))
     for (let attempt = 1; attempt <= 3; attempt++) {
       await this.untilChannel(client, channel)
       const before = client.stats()
-      const trips = await store.roundTrips(ROUND_TRIPS, options)
-      const upload = await store.upload(file, options)
-      const download = await store.download(file, options)
-      if (!download.equal) throw new GatewayError('ERR_GATEWAY_HOST', 'the file that came back is not the one sent')
-      const after = client.stats()
-      if (carried(before, after, channel) < 2 * FILE_BYTES) continue
+      const trips = await pages.roundTrips(ROUND_TRIPS)
+      const upload = await pages.upload(file)
+      const download = await pages.download()
+      if (upload.sha256 !== sha256 || download.sha256 !== sha256) {
+        throw new GatewayError('ERR_GATEWAY_HOST', 'the file that arrived is not the one sent')
+      }
+      if (carried(before, client.stats(), channel) < 2 * FILE_BYTES) continue
       const times = { uploadSeconds: upload.seconds, downloadSeconds: download.seconds }
       this.options.print(
         channelFigures(channel, { roundTripMs: trips[trips.length >> 1]!, bytes: FILE_BYTES, ...times }),
@@ -282,11 +274,6 @@ function choosePool(): string {
   }
   const candidates = ['192.168.77.0/24', '10.77.77.0/24', '172.27.77.0/24']
   return candidates.find(isFree) ?? candidates[0]!
-}
-
-/** Ports for clients' flows: outside those that this host gives to its own programs, unless the gateway listens there. */
-function portsApartFrom(port: number): string {
-  return port < 61_000 ? '61000-65535' : '20000-60999'
 }
 
 function withPortHint(error: unknown): unknown {
