@@ -25,6 +25,8 @@ export interface SocketRelayLimits extends DialLimits {
   readonly maxPingSockets: number
   /** How long a ping socket lives that sends nothing (RFC 5508 REQ-2: at least 60 s). @defaultValue 60_000 */
   readonly pingIdleMs: number
+  /** How often is looked for what no event tells: a reset of a socket that is paused or has ended, idle ping sockets. @defaultValue 10_000 */
+  readonly sweepMs: number
   /** Open files of the process; flows are admitted up to 80 % of it. @defaultValue what the system says, or 1024 */
   readonly maxDescriptors: number | undefined
 }
@@ -40,5 +42,6 @@ export const defaultSocketRelayLimits: SocketRelayLimits = {
   maxPingSocketsPerSource: 16,
   maxPingSockets: 1024,
   pingIdleMs: 60_000,
+  sweepMs: 10_000,
   maxDescriptors: undefined,
 }

@@ -13,8 +13,6 @@ import { StackDevice } from './stack-device.ts'
 import { TcpRelay } from './tcp-relay.ts'
 import { UdpRelay } from './udp-relay.ts'
 
-/** How often is looked for what no event tells. */
-const SWEEP_MS = 10_000
 /** The packets of a usual batch. */
 const HELD_DATAGRAMS = 64
 
@@ -116,7 +114,7 @@ export class SocketRelay {
     this.gate = new DialGate(limits)
     this.budget = new DescriptorBudget(() => this.descriptors, limits.maxDescriptors)
     this.echoes = new EchoRelay(this.host, () => this.admits())
-    this.sweeper = setInterval(() => this.sweep(), SWEEP_MS)
+    this.sweeper = setInterval(() => this.sweep(), limits.sweepMs)
     this.sweeper.unref()
   }
 

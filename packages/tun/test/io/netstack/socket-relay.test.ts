@@ -122,6 +122,35 @@ describe('a TCP flow', () => {
     expect(world.relay.stats().resetsOutside).toBe(200)
   })
 
+  test('whose server resets it while it stands still for a client that reads nothing is reset all the same', async () => {
+    const world = makeWorld({ limits: { sweepMs: 20 } })
+    const server = await listen(socket => {
+      socket.write(randomBytes(30_000_000))
+      socket.once('data', () => socket.resetAndDestroy())
+    })
+    const flow = world.connect(server)
+    flow.isPaused = true
+    await flow.until(() => flow.has('flow-readable'))
+    // Not before what the stack takes is full: a socket that is still read would tell by itself.
+    await expect.poll(() => world.relay.stats().stack.bufferBytes, { timeout: 4000 }).toBeGreaterThanOrEqual(98_304)
+    flow.write('now')
+    await flow.until(() => flow.isReset)
+    expect(flow.isEnded).toBe(false)
+  })
+
+  test('whose server resets it after its end is reset too, although no event tells that', async () => {
+    const world = makeWorld({ limits: { sweepMs: 20 } })
+    const server = await listen(socket => {
+      socket.end('all I say')
+      socket.once('data', () => socket.resetAndDestroy())
+    })
+    const flow = world.connect(server)
+    await flow.until(() => flow.isEnded)
+    flow.write('!')
+    await flow.until(() => flow.isReset)
+    expect(flow.text()).toBe('all I say')
+  })
+
   test('whose client resets it resets the server too', async () => {
     const world = makeWorld()
     const failures: string[] = []
