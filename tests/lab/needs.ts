@@ -29,6 +29,7 @@ export const packageOf = {
   ss: 'iproute2',
   tcpdump: 'tcpdump',
   tshark: 'tshark',
+  unshare: 'util-linux',
 } as const
 
 /** Begins the reason in the title of a suite that was skipped. */

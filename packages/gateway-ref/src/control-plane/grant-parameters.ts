@@ -62,7 +62,7 @@ export function grantParameters(config: GatewayConfig, input: GrantInput): Tunne
     mtu: clampTunnelMtu(mtu, leased.ipv6 !== undefined),
     baseMtu: linkMtu,
     stream: { dpdSeconds, ...timers },
-    ...(datagram && { datagram: { ...datagram, dpdSeconds: config.datagram.dpdSeconds, ...timers } }),
+    ...(datagram && { datagram: { ...datagram, dpdSeconds: datagramDpdSeconds(config), ...timers } }),
     idleSeconds: config.session.idleSeconds,
     sessionSeconds: config.session.maxSeconds,
     sessionRemainingSeconds: input.sessionRemainingSeconds,
@@ -70,6 +70,12 @@ export function grantParameters(config: GatewayConfig, input: GrantInput): Tunne
     clientBypass: !everything,
     ...(request.hostname !== undefined && { hostname: request.hostname }),
   }
+}
+
+/** The datagram channel is watched at least as closely as the session asks for. */
+function datagramDpdSeconds({ session, datagram }: GatewayConfig): number {
+  const { dpdSeconds } = session
+  return dpdSeconds > 0 && datagram.dpdSeconds > 0 ? Math.min(dpdSeconds, datagram.dpdSeconds) : datagram.dpdSeconds
 }
 
 /** The gateway itself comes first where it forwards queries. */

@@ -204,8 +204,9 @@ export function kernelRules(rules: KernelRules): string {
   const timeoutRules: string[] = []
   const sourceRules: string[] = []
   for (const [key, l3, icmp, pool] of [
-    ['ip', 'ip', 'icmp', ipv4],
-    ['ip6', 'ip6', 'ipv6-icmp', ipv6],
+    // By number: nft knows the names of these two only where /etc/protocols is (Debian's netbase).
+    ['ip', 'ip', '1', ipv4],
+    ['ip6', 'ip6', '58', ipv6],
   ] as const) {
     if (!pool) continue
     timeouts.push(`ct timeout tcp-${l3} { protocol tcp; l3proto ${l3}; policy = { ${tcpTimeouts} }; }`)

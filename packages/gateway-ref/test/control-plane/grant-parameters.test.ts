@@ -138,6 +138,17 @@ test('times are those of the configuration and of the session', () => {
 })
 
 test.each([
+  [11, 7, 7],
+  [3, 5, 3],
+  [0, 5, 5],
+  [3, 0, 0],
+])('a session probed after %i s and a datagram channel after %i s: the channel after %i s', (session, own, granted) => {
+  const datagram = { port: 4433, appId: new Uint8Array(32).fill(7) }
+  const options = { session: { dpdSeconds: session }, datagram: { dpdSeconds: own } }
+  expect(grant(options, { datagram }).datagram?.dpdSeconds).toBe(granted)
+})
+
+test.each([
   ['10.77.0.0/24', '10.77.0.1'],
   ['fd77::/64', 'fd77::1'],
 ])('the gateway has the first address of the pool %s', (pool, address) => {

@@ -76,7 +76,7 @@ test('kernel: every masquerade of a protocol with ports has the range of that pr
   for (const rule of rules) {
     if (rule.includes('tcp')) expect(rule).toMatch(/masquerade to :20000-29999$/)
     else if (rule.includes('udp')) expect(rule).toMatch(/masquerade to :40000-60999$/)
-    else expect(rule).toMatch(/icmp masquerade$/)
+    else expect(rule).toMatch(/l4proto (1|58) masquerade$/)
   }
   expect(scripts[2]![1]).not.toMatch(/random/)
 })

@@ -155,7 +155,7 @@ async function checkCredentials(
 ): Promise<CredentialsAnswer> {
   const result = await authenticator.check(check, AbortSignal.timeout(30_000))
   if (result.verdict === 'reject' || result.verdict === 'unavailable') {
-    log.warn('credentials refused', { user: check.username, remote: check.remoteAddress, reason: result.reason })
+    log.warn('login refused', { user: check.username, remote: check.remoteAddress, reason: result.reason })
   }
   return result
 }

@@ -138,6 +138,8 @@ export class Gateway extends EventEmitter<GatewayEvents> implements RunnableGate
     this.address = running.bound.address
     this.port = running.bound.port
     this.running = running
+    const { address, port, pin } = this
+    this.log.info('gateway started', { address, port, pin, egress: running.egress.mode })
   }
 
   reload(config: GatewayConfig): Promise<void> {
@@ -189,6 +191,7 @@ export class Gateway extends EventEmitter<GatewayEvents> implements RunnableGate
       for (const { message } of failures) this.log.error('something was not taken back', { reason: message })
       failure = failures[0]
     }
+    if (this.running) this.log.info('gateway stopped')
     this.running = undefined
     this.resolveStopped(this.loss ?? failure)
     if (failure) throw failure

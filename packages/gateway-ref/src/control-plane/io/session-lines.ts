@@ -17,9 +17,10 @@ export function logSessions(gateway: EventEmitter<GatewayEvents>, log: Logger): 
     const { bytesOutbound, bytesInbound } = session
     lines.disconnected(labelOf(session), { reason, seconds, bytesOutbound, bytesInbound })
   })
-  gateway.on('login-rejected', ({ username, remoteAddress, reason }) =>
-    lines.loginRefused({ user: username, remoteAddress, reason }),
-  )
+  gateway.on('login-rejected', ({ username, remoteAddress, reason }) => {
+    // Refused credentials have their line already, with the authenticator's own reason.
+    if (reason !== 'credentials') lines.loginRefused({ user: username, remoteAddress, reason })
+  })
 }
 
 function labelOf(session: SessionFacts): SessionLabel {

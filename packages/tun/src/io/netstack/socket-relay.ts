@@ -15,6 +15,8 @@ import { UdpRelay } from './udp-relay.ts'
 
 /** How often is looked for what no event tells. */
 const SWEEP_MS = 10_000
+/** The packets of a usual batch. */
+const HELD_DATAGRAMS = 64
 
 /** What one host of the inside asks of the relay itself, at an address where it offers something. */
 export interface RelayServices {
@@ -93,7 +95,13 @@ export class SocketRelay {
     this.options = options
     const limits = { ...defaultSocketRelayLimits, ...options.limits }
     const mtu = options.stack.mtu ?? defaultNetStackMtu
-    this.stack = new NetStack({ keyedHash: sequenceHash(), ...options.stack, acceptAnyDestination: true })
+    this.stack = new NetStack({
+      keyedHash: sequenceHash(),
+      ...options.stack,
+      // A request is answered once its batch is read: a burst that begins a flow may be all of one.
+      limits: { maxHeldDatagrams: HELD_DATAGRAMS, ...options.stack.limits },
+      acceptAnyDestination: true,
+    })
     this.stackDevice = new StackDevice(this.stack, { name: 'sockets', mtu })
     this.stackDevice.onOutput = (output, now) => this.handle(output, now)
     this.device = this.stackDevice

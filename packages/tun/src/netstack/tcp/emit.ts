@@ -43,7 +43,7 @@ export function wantsToSend(tcb: ControlBlock): boolean {
   return (
     tcb.idleProbeOwed ||
     sender.persist.probeOwed ||
-    sender.probeOwed ||
+    sender.probe.owed ||
     sender.nextRetransmission() !== -1 ||
     sender.nextNewLength(sender.segmentBytes) !== -1
   )
@@ -79,7 +79,7 @@ function emitData(tcb: ControlBlock, batch: PacketBatch, now: number, until: num
         continue
       }
       // The probe of a tail has nothing new to send, so it sends the last segment again (RFC 8985 §7.3).
-      if (!sender.probeOwed || scoreboard.isEmpty) break
+      if (!sender.probe.owed || scoreboard.isEmpty) break
       slot = scoreboard.last
     }
     const start = scoreboard.startOf(slot)

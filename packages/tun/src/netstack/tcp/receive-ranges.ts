@@ -32,7 +32,9 @@ export class ReceiveRanges {
       this.starts[first] = start
       this.ends[first] = end
     } else {
-      if (this.starts[first]! <= start && this.ends[first]! >= end) this.noteDuplicate(start, end)
+      const duplicateFrom = Math.max(start, this.starts[first]!)
+      const duplicateTo = Math.min(end, this.ends[first]!)
+      if (duplicateFrom < duplicateTo) this.noteDuplicate(duplicateFrom, duplicateTo)
       this.starts[first] = Math.min(start, this.starts[first]!)
       this.ends[first] = Math.max(end, this.ends[behind - 1]!)
       this.remove(first + 1, behind)

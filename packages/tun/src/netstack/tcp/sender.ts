@@ -1,18 +1,19 @@
 import { CongestionWindow } from './congestion.ts'
 import { Delivery } from './delivery.ts'
+import { DuplicateAcks } from './duplicate-acks.ts'
 import type { MemoryBudget } from './memory-budget.ts'
 import { PersistTimer } from './persist-timer.ts'
 import { LossDetection } from './rack.ts'
 import { Recovery } from './recovery.ts'
 import { RetransmitTimer } from './retransmit-timer.ts'
 import { RoundTrip } from './rto.ts'
+import { SackMemory } from './sack-memory.ts'
 import { Scoreboard } from './scoreboard.ts'
 import { SendBuffer } from './send-buffer.ts'
 import { toPosition } from './sequence.ts'
+import { TailProbe } from './tail-probe.ts'
 import type { TcpConfig } from './tcp-config.ts'
 import type { TcpOptionValues } from './tcp-options.ts'
-
-const duplicateThreshold = 3
 
 /** Segments that one connection may have in flight, whatever their size. */
 export const MAX_SEGMENTS = 8192
@@ -23,8 +24,7 @@ export const MAX_SEGMENTS = 8192
  * (`scoreboard`), which of them are lost (`rack`), the episode of loss (`recovery`), how much may be in flight
  * (`congestion`), and when to act without news (`retransmit-timer`, `persist-timer`).
  *
- * A peer without SACK is served by NewReno (RFC 5681, RFC 6582): three duplicate acknowledgements make the first segment
- * lost, a partial acknowledgement the next one.
+ * A peer without SACK is served by NewReno, with `duplicate-acks` in place of `rack`.
  */
 export class Sender {
   readonly buffer: SendBuffer
@@ -47,19 +47,14 @@ export class Sender {
   finQueued = false
   /** Whether the handshake is over. */
   private begun = false
-  /** A tail loss probe is to be sent, whatever the congestion window says. */
-  probeOwed = false
+  readonly probe: TailProbe = new TailProbe()
   private readonly losses: LossDetection
+  private readonly reports = new SackMemory(this.scoreboard)
   private readonly delivery = new Delivery()
   private readonly initial: number
   private windowSequence = 0
   private windowAcknowledgment = 0
-  private duplicateAcks = 0
-  /** NewReno: losses up to here belong to a recovery that is over (RFC 6582 §3.2 step 1). */
-  private renoRecover = 0
-  /** Position behind the segment that probed, -1 without probe (TLP.end_seq). */
-  private probeEnd = -1
-  private probeRetransmitted = false
+  private readonly duplicates = new DuplicateAcks(this.scoreboard)
   private reorderingDue = -1
   private windowLimited = false
   private lastSentAt = 0
@@ -93,7 +88,7 @@ export class Sender {
 
   /** What is in the network as far as is known (the pipe of RFC 6675 §4). */
   get inFlight(): number {
-    const left = this.selective ? this.scoreboard.sackedBytes : this.duplicateAcks * this.segmentBytes
+    const left = this.selective ? this.scoreboard.sackedBytes : this.duplicates.count * this.segmentBytes
     return Math.max(0, this.outstanding - this.scoreboard.lostBytes - left)
   }
 
@@ -139,12 +134,14 @@ export class Sender {
       this.losses.noteSpuriousRecovery()
     } else if (outcome === 'over') {
       this.losses.noteRecoveryEnd()
-      this.renoRecover = position
+      this.duplicates.noteRecoveryEnd(position)
     }
     const found = this.selective
       ? this.detectBySending(echoedAt, now)
       : this.detectByCounting(news, duplicate, position)
-    this.endProbe(position, news, reported)
+    // The probe was the retransmission that the loss needed, so the loss has its price.
+    const repaired = this.probe.handleAck(position, news, reported)
+    if (repaired && !this.recovery.active) this.congestion.onLoss(this.outstanding)
     if (found) this.recovery.enterFast(flight, this.next)
     this.followWindow(found, news, duplicate, now)
     this.arm()
@@ -172,7 +169,7 @@ export class Sender {
         duplicate = true
         this.losses.noteDuplicateReport(position, this.next)
       } else if (right > this.unacknowledged)
-        this.scoreboard.sack(Math.max(left, this.unacknowledged), right, this.delivery)
+        this.reports.note(Math.max(left, this.unacknowledged), right, this.delivery)
     }
     return duplicate
   }
@@ -180,10 +177,12 @@ export class Sender {
   private sampleRoundTrip(news: boolean, echoedAt: number, flight: number, now: number): void {
     const perRoundTrip = Math.max(1, Math.ceil(flight / (2 * this.segmentBytes)))
     const { delivery } = this
-    // Karn: a segment that was sent twice says nothing, unless the peer echoes which of the two arrived.
+    // Karn: a segment that was sent twice says nothing, unless the peer echoes which of the two arrived. An echo of the
+    // first may be repeated for the second, when the first answer got lost; then it is too old to measure anything.
+    const repeated = echoedAt < Math.floor(delivery.lastSentAt) && now - delivery.lastSentAt >= this.roundTrip.minMs
     if (news && !delivery.acknowledgedRetransmission && delivery.firstSentAt !== -1)
       this.roundTrip.sample(now - delivery.firstSentAt, perRoundTrip, now)
-    else if (news && echoedAt !== -1) this.roundTrip.sample(now - echoedAt, perRoundTrip, now)
+    else if (news && echoedAt !== -1 && !repeated) this.roundTrip.sample(now - echoedAt, perRoundTrip, now)
     else if (!news && delivery.lastOriginalSentAt !== -1)
       this.roundTrip.sample(now - delivery.lastOriginalSentAt, perRoundTrip, now)
   }
@@ -199,31 +198,15 @@ export class Sender {
     return this.scoreboard.lostBytes > lost
   }
 
-  /** RFC 5681 §3.2 and RFC 6582 §3.2. */
   private detectByCounting(news: boolean, duplicate: boolean, position: number): boolean {
     if (news) {
-      const acknowledged = Math.ceil(this.delivery.acknowledgedBytes / this.segmentBytes)
-      const partial = this.recovery.kind === 'fast'
-      this.duplicateAcks = partial ? Math.max(0, this.duplicateAcks - acknowledged + 1) : 0
-      if (partial && this.scoreboard.first !== -1) this.scoreboard.markLost(this.scoreboard.first)
+      const segments = Math.ceil(this.delivery.acknowledgedBytes / this.segmentBytes)
+      this.duplicates.noteProgress(segments, this.recovery.kind === 'fast')
       return false
     }
     if (!duplicate || this.scoreboard.isEmpty) return false
-    if (this.duplicateAcks * this.segmentBytes < this.outstanding) this.duplicateAcks++
-    const enough = this.duplicateAcks === duplicateThreshold && !this.recovery.active && position >= this.renoRecover
-    if (enough) this.scoreboard.markLost(this.scoreboard.first)
-    return enough
-  }
-
-  /** RFC 8985 §7.4.2: what became of the probe. */
-  private endProbe(position: number, news: boolean, reported: boolean): void {
-    if (this.probeEnd === -1 || position < this.probeEnd) return
-    const repaired = this.probeRetransmitted && !reported && position > this.probeEnd
-    const unclear = this.probeRetransmitted && !reported && position === this.probeEnd && news
-    if (unclear) return
-    this.probeEnd = -1
-    // The probe was the retransmission that the loss needed, so the loss has its price.
-    if (repaired && !this.recovery.active) this.congestion.onLoss(this.outstanding)
+    const inFlight = Math.ceil(this.outstanding / this.segmentBytes)
+    return this.duplicates.noteDuplicate(position, inFlight, this.recovery.active)
   }
 
   private followWindow(found: boolean, news: boolean, duplicate: boolean, now: number): void {
@@ -241,11 +224,10 @@ export class Sender {
   private arm(): void {
     if (this.outstanding === 0) {
       this.timer.stop()
-      this.probeOwed = false
+      this.probe.owed = false
       return
     }
-    const mayProbe =
-      this.selective && !this.recovery.active && this.scoreboard.sackedBytes === 0 && this.probeEnd === -1
+    const mayProbe = this.selective && !this.recovery.active && this.scoreboard.sackedBytes === 0 && !this.probe.pending
     this.timer.arm(this.reorderingDue, mayProbe ? this.scoreboard.size : 0)
   }
 
@@ -278,7 +260,7 @@ export class Sender {
   }
 
   private congestionAllows(length: number): boolean {
-    return this.probeOwed || this.inFlight + length <= this.congestion.window || this.inFlight === 0
+    return this.probe.owed || this.inFlight + length <= this.congestion.window || this.inFlight === 0
   }
 
   noteSent(length: number, fin: boolean, now: number): void {
@@ -286,27 +268,21 @@ export class Sender {
     const end = this.next + length + (fin ? 1 : 0)
     this.scoreboard.add(this.next, end, now)
     this.next = end
-    this.lastSentAt = now
     this.recovery.noteNewData(length)
-    this.noteProbe(false, now)
-    this.timer.noteSent(now)
+    this.noteTransmission(false, now)
     this.persist.stop()
   }
 
   noteResent(slot: number, now: number): void {
     this.recovery.noteRetransmission(this.scoreboard.endOf(slot) - this.scoreboard.startOf(slot), now)
     this.scoreboard.resend(slot, now)
-    this.lastSentAt = now
-    this.noteProbe(true, now)
-    this.timer.noteSent(now)
+    this.noteTransmission(true, now)
   }
 
-  private noteProbe(retransmitted: boolean, now: number): void {
-    if (!this.probeOwed) return
-    this.probeOwed = false
-    this.probeEnd = this.next
-    this.probeRetransmitted = retransmitted
-    this.timer.restart(now)
+  private noteTransmission(again: boolean, now: number): void {
+    this.lastSentAt = now
+    this.timer.noteSent(now)
+    if (this.probe.noteSent(this.next, again)) this.timer.restart(now)
   }
 
   /** Before new data is sent: a long silence made the congestion window say less. */
@@ -340,11 +316,14 @@ export class Sender {
       this.persist.fire(this.roundTrip.rtoMs, config.maxRtoMs, now)
       if (now - Math.max(heardAt, this.persist.startedAt) >= config.giveUpMs) return true
     }
-    if (now < this.timer.at) return false
-    if (this.timer.kind === 'reordering') {
+    // The end of a reordering window can uncover a timeout that is due as well.
+    if (now >= this.timer.at && this.timer.kind === 'reordering') {
       if (this.detect(now)) this.recovery.enterFast(this.outstanding, this.next)
-    } else if (this.timer.kind === 'probe') {
-      this.probeOwed = true
+      this.arm()
+    }
+    if (now < this.timer.at || this.timer.kind === 'reordering') return false
+    if (this.timer.kind === 'probe') {
+      this.probe.owed = true
       this.timer.restart(now)
       this.timer.arm(-1, 0)
       return false
@@ -361,9 +340,9 @@ export class Sender {
   private handleTimeout(now: number): void {
     this.recovery.enterTimeout(this.outstanding, this.next)
     this.losses.markLostOnTimeout(this.scoreboard, now)
-    this.duplicateAcks = 0
-    this.probeEnd = -1
-    this.probeOwed = false
+    this.reports.forget()
+    this.duplicates.forget()
+    this.probe.forget()
     this.reorderingDue = -1
     this.roundTrip.backOff()
     this.timer.restart(now)

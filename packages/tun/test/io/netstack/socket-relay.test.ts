@@ -279,6 +279,15 @@ describe('a UDP flow', () => {
     expect(world.relay.stats().datagramsFiltered).toBe(1)
   })
 
+  test('that begins with a burst loses none of it', async () => {
+    const world = makeWorld()
+    const server = await echo('127.0.0.1')
+    const flow = world.bind(client4)
+    for (let i = 0; i < 40; i++) world.sendDatagram(flow, server, Buffer.of(i))
+    await flow.until(() => flow.outputs.filter(output => output.type === 'datagram').length === 40)
+    expect(world.relay.stats().stack.heldDatagramsDropped).toBe(0)
+  })
+
   test('is told when its destination is prohibited, and has no socket then', async () => {
     const world = makeWorld({ mayReach: () => false, redirect: () => undefined })
     const flow = world.bind(client4)

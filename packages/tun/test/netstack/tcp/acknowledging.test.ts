@@ -80,13 +80,13 @@ describe('SACK blocks (RFC 2018 §4, RFC 2883)', () => {
       [1, [101, 401]],
     ],
     [
-      'what overlaps both joins them',
+      'what overlaps both joins them, and the first overlap is a duplicate',
       [
         { seq: 101, length: 100 },
         { seq: 301, length: 100 },
         { seq: 151, length: 200 },
       ],
-      [1, [101, 401]],
+      [1, [151, 201], [101, 401]],
     ],
     [
       'filling the gap leaves none',

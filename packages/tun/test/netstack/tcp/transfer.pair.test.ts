@@ -44,6 +44,20 @@ describe.each(Object.entries(impairments))('a link with %s', (name, conditions) 
   })
 })
 
+describe.each([88, 536, 1360])('segments of %i bytes', mss => {
+  test.each([
+    ['all options', {}],
+    ['no SACK', { selectiveAcknowledgments: false }],
+    ['no timestamps', { timestamps: false }],
+    ['no window scale', { windowScaling: false }],
+    ['none of them', { selectiveAcknowledgments: false, timestamps: false, windowScaling: false }],
+  ] as const)('a peer with %s', (name, peer) => {
+    const server = { ...peer, mtu: mss + 40 }
+    const pair = transfer({ seed: firstSeed, link: { latencyMs: 10, loss: 0.05 }, server }, 30_000, 30_000, 3_600_000)
+    expectIntact(pair, { mss, name })
+  })
+})
+
 test('any two ends over any link', () => {
   for (let seed = firstSeed; seed < firstSeed + Math.max(40, runs); seed++) {
     const options = randomOptions(seed)
