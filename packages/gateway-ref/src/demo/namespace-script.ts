@@ -3,8 +3,7 @@ export const CLIENT_NAMESPACE = 'twinbore-client'
 
 /**
  * What `openconnect --script` runs in place of vpnc-script, for a client on the gateway's own computer: its interface gets a
- * network namespace of its own. In the host's own, packets between a pool address and the intranet are what the gateway
- * drops.
+ * network namespace of its own, so that neither its routes nor its name servers become those of the computer.
  */
 export const namespaceScript: string = `#!/bin/sh
 # For openconnect --script: puts the tunnel's interface into the network namespace ${CLIENT_NAMESPACE}, with a default route.

@@ -7,9 +7,19 @@ import { DeviceCounters, type PacketDevice, type PacketDeviceStats } from '../..
 /** The longest time a timer of Node's takes. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
+export interface StackDeviceOptions {
+  readonly name: string
+  readonly mtu: number
+  /**
+   * Whether outputs wait for the end of the current turn of the event loop, so that what `onOutput` does or throws can't
+   * disturb whoever writes packets. They are not taken from the stack before. @defaultValue false: at once
+   */
+  readonly isDeferred?: boolean
+}
+
 /**
  * A `NetStack` as a packet device, with its one timer: what is written goes into the stack, what the stack sends is read.
- * Outputs are handed to `onOutput` as soon as there are any. Whoever calls the stack otherwise says `settle` afterwards.
+ * Outputs are handed to `onOutput`. Whoever calls the stack otherwise says `settle` afterwards.
  */
 export class StackDevice implements PacketDevice {
   readonly name: string
@@ -18,7 +28,7 @@ export class StackDevice implements PacketDevice {
   onLost: PacketDevice['onLost'] = undefined
   /** What the stack tells. */
   onOutput: (output: NetStackOutput, now: number) => void = () => {}
-  private readonly stack: NetStack
+  private readonly isDeferred: boolean
   private readonly counters = new DeviceCounters()
   private handler: (() => void) | undefined
   private announced: NodeJS.Immediate | undefined
@@ -26,11 +36,34 @@ export class StackDevice implements PacketDevice {
   private timerAt = Number.POSITIVE_INFINITY
   private isSettling = false
   private isClosed = false
+  private turn: NodeJS.Immediate | undefined
+  private keepsProcessAlive = true
+  private current: NetStack
 
-  constructor(stack: NetStack, { name, mtu }: { readonly name: string; readonly mtu: number }) {
-    this.stack = stack
+  constructor(stack: NetStack, { name, mtu, isDeferred = false }: StackDeviceOptions) {
+    this.current = stack
     this.name = name
     this.mtu = mtu
+    this.isDeferred = isDeferred
+  }
+
+  get stack(): NetStack {
+    return this.current
+  }
+
+  /** Goes on with another stack. What the old one had to tell is lost. */
+  replaceStack(stack: NetStack): void {
+    this.current = stack
+    clearTimeout(this.timer)
+    this.timerAt = Number.POSITIVE_INFINITY
+    this.settle()
+  }
+
+  /** Whether the timer keeps the process alive. It does unless told otherwise. */
+  keepAlive(keeps: boolean): void {
+    this.keepsProcessAlive = keeps
+    if (keeps) this.timer?.ref()
+    else this.timer?.unref()
   }
 
   /** The stack's time: use it for every call of the stack. */
@@ -77,8 +110,10 @@ export class StackDevice implements PacketDevice {
     this.isClosed = true
     this.handler = undefined
     if (this.announced) clearImmediate(this.announced)
+    if (this.turn) clearImmediate(this.turn)
     clearTimeout(this.timer)
     this.announced = undefined
+    this.turn = undefined
     this.timer = undefined
   }
 
@@ -88,14 +123,28 @@ export class StackDevice implements PacketDevice {
 
   /** Hands out what the stack has to tell, sets the timer, and announces packets. */
   settle(): void {
-    if (this.isSettling || this.isClosed) return
+    if (this.isClosed) return
+    if (!this.isDeferred) this.settleNow()
+    else this.turn ??= setImmediate(() => this.settleNow())
+  }
+
+  private settleNow(): void {
+    this.turn = undefined
+    if (this.isSettling) return
     this.isSettling = true
+    let hasThrown = true
     try {
       const now = this.now()
-      for (let output = this.stack.poll(); output; output = this.stack.poll()) this.onOutput(output, now)
+      for (let output = this.stack.poll(); output && !this.isClosed; output = this.stack.poll()) {
+        this.onOutput(output, now)
+      }
+      hasThrown = false
     } finally {
       this.isSettling = false
+      // The outputs behind one whose handler threw have their turn.
+      if (hasThrown) this.settle()
     }
+    if (this.isClosed) return
     this.arm()
     this.announce()
   }
@@ -113,6 +162,7 @@ export class StackDevice implements PacketDevice {
       if (this.stack.deadline !== undefined && this.stack.deadline <= now) this.stack.handleDeadline(now)
       this.settle()
     }, delay)
+    if (!this.keepsProcessAlive) this.timer.unref()
   }
 
   private announce(): void {

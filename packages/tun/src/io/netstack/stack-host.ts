@@ -1,8 +1,8 @@
-import { performance } from 'node:perf_hooks'
 import type { NetStack, OpenTcpOptions } from '../../netstack/net-stack.ts'
+import { defaultNetStackMtu } from '../../netstack/options.ts'
 import type { NetStackOutput } from '../../netstack/outputs.ts'
 import type { PacketDevice } from '../../packet-device.ts'
-import { HostDevice } from './host-device.ts'
+import { StackDevice } from './stack-device.ts'
 
 /** The outputs of one flow. */
 export type FlowOutput = Extract<NetStackOutput, { readonly flow: number }>
@@ -22,62 +22,48 @@ export interface StackHostOptions {
   readonly name?: string
   /** Takes outputs of no flow, and those of flows that nobody listens to: `flow-requested`, `echo-requested`, ... */
   readonly onOutput?: (output: NetStackOutput) => void
-  /** Monotonic milliseconds. @defaultValue `performance.now` */
-  readonly now?: () => number
 }
 
-/** setTimeout takes no longer delay; a later deadline is reached in steps. */
-const LONGEST_DELAY_MS = 0x7fff_ffff
-
 /**
- * Runs a `NetStack` on this thread. Packets pass through `device`, whose other side is a tunnel; outputs go to the listener
- * of their flow.
- *
- * Whatever gives the stack an input calls `touch`. Outputs are then told, packets are offered to the device's reader and
- * the timer is armed, once for all inputs of a turn of the event loop and never inside the call that gave one: what a
- * listener does or throws can't disturb whoever moves the packets.
+ * Runs a `NetStack` on this thread for many users. Packets pass through `device`, whose other side is a tunnel; outputs go
+ * to the listener of their flow, at the end of the turn of the event loop in which they came up, never inside a call that
+ * brings packets. The process is kept alive only while somebody holds it.
  */
 export class StackHost {
-  /** What the tunnel reads from and writes to. Closing it closes nothing else. */
+  /** What the tunnel reads from and writes to. */
   readonly device: PacketDevice
-  /** Monotonic milliseconds: the time for calls of `stack`. */
-  readonly now: () => number
   /** Why the host was closed; `undefined` while it is open. */
   closedFor: Error | undefined
+  private readonly own: StackDevice
   private readonly onOutput: ((output: NetStackOutput) => void) | undefined
-  private readonly own: HostDevice
   private readonly listeners = new Map<number, FlowListener>()
-  private turn: NodeJS.Immediate | undefined
-  private timer: NodeJS.Timeout | undefined
-  private timerAt = 0
   private holds = 0
-  /** Whether the last turn told all outputs: not when a listener threw. */
-  private isDrained = true
 
   constructor(stack: NetStack, options: StackHostOptions = {}) {
-    this.now = options.now ?? (() => performance.now())
-    this.onOutput = options.onOutput
-    this.own = new HostDevice(stack, {
+    this.own = new StackDevice(stack, {
       name: options.name ?? 'netstack',
-      mtu: options.mtu ?? 1400,
-      now: this.now,
-      onInput: () => this.touch(),
+      mtu: options.mtu ?? defaultNetStackMtu,
+      isDeferred: true,
     })
+    this.onOutput = options.onOutput
     this.device = this.own
-    this.touch()
+    this.own.onOutput = output => this.tell(output)
+    this.own.keepAlive(false)
   }
 
   get stack(): NetStack {
     return this.own.stack
   }
 
+  /** Monotonic milliseconds: the time for calls of `stack`. */
+  now(): number {
+    return this.own.now()
+  }
+
   /** Takes another stack, with other addresses for example. Listeners of the old one are told why it is gone. */
   restart(stack: NetStack, reason: Error): void {
     if (this.closedFor) return
-    this.own.stack = stack
-    clearTimeout(this.timer)
-    this.timer = undefined
-    this.touch()
+    this.own.replaceStack(stack)
     this.dismiss(reason)
   }
 
@@ -97,25 +83,22 @@ export class StackHost {
 
   /** Call after anything that gives the stack an input. Cheap when called often. */
   touch(): void {
-    if (this.closedFor) return
-    this.turn ??= setImmediate(() => this.takeTurn())
+    this.own.settle()
   }
 
-  /** The timer keeps the process alive as long as somebody holds it. */
+  /** Keeps the process alive until `release`, as long as the stack waits for something. */
   hold(): void {
-    if (this.holds++ === 0) this.timer?.ref()
+    if (this.holds++ === 0) this.own.keepAlive(true)
   }
 
   release(): void {
-    if (--this.holds === 0) this.timer?.unref()
+    if (--this.holds === 0) this.own.keepAlive(false)
   }
 
   /** Ends all at once, without a packet: every listener is told why, and nothing passes any more. */
   close(reason: Error): void {
     if (this.closedFor) return
     this.closedFor = reason
-    clearImmediate(this.turn)
-    clearTimeout(this.timer)
     this.own.close()
     this.dismiss(reason)
   }
@@ -126,30 +109,6 @@ export class StackHost {
     for (const listener of listeners) listener.handleHostClosed(reason)
   }
 
-  private takeTurn(): void {
-    this.turn = undefined
-    try {
-      this.drainOutputs()
-      this.own.announce()
-    } finally {
-      if (!this.closedFor) {
-        // Packets are left when the reader took many but not all.
-        if (this.own.isWaiting || !this.isDrained) this.touch()
-        this.arm()
-      }
-    }
-  }
-
-  private drainOutputs(): void {
-    this.isDrained = false
-    // A listener may bring another stack.
-    for (let output = this.stack.poll(); output; output = this.stack.poll()) {
-      this.tell(output)
-      if (this.closedFor) return
-    }
-    this.isDrained = true
-  }
-
   private tell(output: NetStackOutput): void {
     const listener = 'flow' in output ? this.listeners.get(output.flow) : undefined
     if (!listener) {
@@ -158,25 +117,5 @@ export class StackHost {
     }
     if (output.type === 'flow-closed') this.listeners.delete(output.flow)
     listener.handleOutput(output as FlowOutput)
-  }
-
-  private arm(): void {
-    const { deadline } = this.stack
-    if (deadline === undefined) {
-      clearTimeout(this.timer)
-      this.timer = undefined
-      return
-    }
-    // One that fires too early finds nothing due and is armed again: cheaper than a new one for each packet.
-    if (this.timer !== undefined && this.timerAt <= deadline) return
-    clearTimeout(this.timer)
-    this.timerAt = deadline
-    const delay = Math.min(LONGEST_DELAY_MS, Math.max(1, Math.ceil(deadline - this.now())))
-    this.timer = setTimeout(() => {
-      this.timer = undefined
-      this.stack.handleDeadline(this.now())
-      this.touch()
-    }, delay)
-    if (this.holds === 0) this.timer.unref()
   }
 }
