@@ -1,39 +1,45 @@
 #!/bin/sh
-# Runs a program on a root of its own that cannot be written to, as user 1000 without capabilities, as a container would;
-# nothing but user namespaces is needed. To be started as the mapped root of a user and mount namespace:
-#   unshare --user --map-root-user --mount sh container.sh ROOT NODE WORKDIR [SOURCE:TARGET]... -- PROGRAM [ARGUMENT]...
-# ROOT is an empty folder; each SOURCE appears as TARGET.
+# What a container engine does for compose.yaml, with the tools of util-linux, as an ordinary user: called as root of a user
+# namespace with mount and process namespaces of its own, it makes a read-only root with the program, the configuration
+# and a /tmp, and becomes COMMAND there: uid 1000, no capability, no way to get one.
+#
+#   container.sh ROOT LAYOUT CONFIGURATION NODE COMMAND...
+#
+# ROOT is an empty folder, LAYOUT what `scripts/lay-out.mjs` made, NODE the program that is /opt/node inside.
 set -eu
-root=$1 node=$2 workdir=$3
-shift 3
+root=$1 layout=$2 configuration=$3 node=$4
+shift 4
 
-appear() { # SOURCE TARGET
-  if [ -d "$1" ]; then mkdir -p "$root$2"; else mkdir -p "$root$(dirname "$2")"; : >"$root$2"; fi
-  mount --rbind "$1" "$root$2"
-}
-
-mount -t tmpfs none "$root"
-mkdir "$root/host"
-for name in bin sbin lib lib64; do
-  if [ -L "/$name" ]; then ln -s "usr/$name" "$root/$name"; elif [ -d "/$name" ]; then appear "/$name" "/$name"; fi
-done
-places=/usr
-appear /usr /usr
-appear /proc /proc
-appear /dev /dev
-appear "$node" /node/node
-while [ "$1" != -- ]; do
-  appear "${1%%:*}" "${1#*:}"
-  places="$places ${1#*:}"
-  shift
-done
-shift
-for place in $places /node/node; do mount -o remount,bind,ro "$root$place"; done
-mount -o remount,bind,ro "$root"
-# Not chroot: a process inside one may not make another user namespace.
+mount -t tmpfs -o mode=755 root "$root"
 cd "$root"
-pivot_root . host
-umount -l /host
-exec env -i PATH=/node:/usr/bin:/bin NODE_ENV=production \
-  unshare --user --map-user=1000 --map-group=1000 setpriv --no-new-privs \
-  sh -c 'cd "$0" && exec "$@"' "$workdir" "$@"
+mkdir -p dev etc/twinbore opt/twinbore proc tmp usr
+touch opt/node
+# The system's programs and libraries, in the place of those of the base image.
+mount --rbind /usr usr
+for name in bin sbin lib lib32 lib64; do
+  if [ -L "/$name" ]; then
+    ln -s "usr/$name" "$name"
+  elif [ -d "/$name" ]; then
+    mkdir "$name"
+    mount --rbind "/$name" "$name"
+  fi
+done
+mount --bind "$node" opt/node
+mount --bind "$layout" opt/twinbore
+mount --bind "$configuration" etc/twinbore
+for name in null zero random urandom; do
+  touch "dev/$name"
+  mount --bind "/dev/$name" "dev/$name"
+done
+mount -t proc proc proc
+mount -t tmpfs -o mode=1777,nosuid,nodev tmp tmp
+
+for place in usr bin sbin lib lib32 lib64 opt/node opt/twinbore etc/twinbore .; do
+  [ ! -L "$place" ] && [ -e "$place" ] || continue
+  mount -o remount,bind,ro "$place"
+done
+pivot_root . .
+umount -l .
+cd /etc/twinbore
+exec unshare --user --map-user=1000 --map-group=1000 --keep-caps -- \
+  setpriv --bounding-set=-all --inh-caps=-all --ambient-caps=-all --no-new-privs -- "$@"

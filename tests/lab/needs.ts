@@ -1,11 +1,12 @@
 // What a suite needs from the machine. A suite that lacks something is skipped with the reason in its title, which the
 // summary reporter collects; in CI (CI=true) it fails instead.
+import { spawnSync } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import { describe, test } from 'vitest'
 import { findProgram } from './find-program.ts'
 
-/** What a suite may ask for: a privilege, or a program by its name. */
-export type Need = 'root' | 'tun' | ProgramNeed
+/** What a suite may ask for: a privilege, something of the kernel, or a program by its name. */
+export type Need = 'root' | 'tun' | 'user-namespaces' | ProgramNeed
 
 export type ProgramNeed = keyof typeof packageOf
 
@@ -59,7 +60,16 @@ export function needs(...names: readonly Need[]): Describe {
 function explainMissing(name: Need): string | undefined {
   if (name === 'root') return process.getuid?.() === 0 ? undefined : 'root'
   if (name === 'tun') return canOpenTun() ? undefined : 'a TUN device (/dev/net/tun)'
+  if (name === 'user-namespaces') {
+    return canMakeUserNamespace() ? undefined : 'user namespaces of ordinary users (kernel.unprivileged_userns_clone)'
+  }
   return findProgram(name) ? undefined : `${name} (Debian package ${packageOf[name]})`
+}
+
+function canMakeUserNamespace(): boolean {
+  const own = ['unshare', '--user', '--map-root-user', '--mount', 'true']
+  const words = process.getuid?.() === 0 ? ['setpriv', '--reuid', '65534', '--clear-groups', ...own] : own
+  return spawnSync(words[0]!, words.slice(1)).status === 0
 }
 
 function canOpenTun(): boolean {
