@@ -9,4 +9,5 @@ export {
 export type { Route, RouteKind, RouteLookup } from './linux/route-message.ts'
 export { openTun } from './open-tun.ts'
 export { openDatagramSocket } from './open-udp.ts'
+export { sequenceHash } from './sequence-hash.ts'
 export { wallClockNanoseconds } from './wall-clock.ts'

@@ -1,0 +1,50 @@
+/**
+ * What one acknowledgement says about segments that were sent: the scoreboard notes each of them here, and loss
+ * detection, round-trip measurement and congestion control read the sum. One object per connection, begun anew for each
+ * acknowledgement.
+ */
+export class Delivery {
+  /** Bytes that newly arrived, in order or not. */
+  bytes = 0
+  /** Bytes that are newly acknowledged in order, those reported before included. */
+  acknowledgedBytes = 0
+  /** Whether one of the segments acknowledged in order had been sent more than once. */
+  acknowledgedRetransmission = false
+  /** When the first of the segments was sent that are acknowledged in order and were sent once; -1 without. */
+  firstSentAt = -1
+  /** The segment sent last of those that newly arrived: the RACK segment of this acknowledgement (RFC 8985 §6.2). */
+  lastSentAt = -1
+  lastEnd = 0
+  lastRetransmitted = false
+  /** The same for segments that were sent once. */
+  lastOriginalSentAt = -1
+  /** Whether a segment that was sent once arrived after one further back in the stream: reordering. */
+  reordered = false
+  /** The highest position that arrived, over all acknowledgements (RACK.fack). */
+  highest = 0
+
+  begin(): void {
+    this.bytes = 0
+    this.acknowledgedBytes = 0
+    this.acknowledgedRetransmission = false
+    this.firstSentAt = -1
+    this.lastSentAt = -1
+    this.lastOriginalSentAt = -1
+    this.reordered = false
+  }
+
+  note(sentAt: number, end: number, length: number, retransmitted: boolean, inOrder: boolean): void {
+    this.bytes += length
+    if (end > this.highest) this.highest = end
+    else if (end < this.highest && !retransmitted) this.reordered = true
+    if (!retransmitted) {
+      if (inOrder && this.firstSentAt === -1) this.firstSentAt = sentAt
+      if (sentAt > this.lastOriginalSentAt) this.lastOriginalSentAt = sentAt
+    } else if (inOrder) this.acknowledgedRetransmission = true
+    if (sentAt > this.lastSentAt || (sentAt === this.lastSentAt && end > this.lastEnd)) {
+      this.lastSentAt = sentAt
+      this.lastEnd = end
+      this.lastRetransmitted = retransmitted
+    }
+  }
+}
