@@ -143,11 +143,14 @@ export class ControlBlock {
     if (this.timestamps.enabled) this.timestamps.accept(options.timestampValue, now)
   }
 
-  /** The handshake is complete. */
-  establish(now: number): void {
+  /** The handshake is complete; `echoedAt` is when our segment was sent that the peer answers, -1 when not known. */
+  establish(echoedAt: number, now: number): void {
     this.state = this.shutdownRequested ? 'fin-wait-1' : 'established'
     // Karn: a SYN that was sent twice measures nothing. Lost twice, it says that the path is bad (RFC 5681 §3.1).
-    if (this.synSent === 1) this.sender.roundTrip.sample(now - this.synSentAt, 1, now)
+    const { roundTrip } = this.sender
+    if (this.synSent === 1) roundTrip.sample(now - this.synSentAt, 1, now)
+    else if (echoedAt !== -1) roundTrip.sample(now - echoedAt, 1, now)
+    else roundTrip.beCautious()
     this.sender.begin(this.segmentBytes, this.selective, this.synSent > 2)
     this.synAt = never
     this.synOwed = false

@@ -125,7 +125,8 @@ function emitSegment(
   if (tcb.timestamps.enabled) at = writeTimestamps(batch.view, at, tcb.timestamps.value(now), tcb.timestamps.recent)
   if (tcb.selective && receiver.ranges.hasReport) {
     const room = length === 0 ? maxOptionBytes : sender.segmentBytes - length
-    const blocks = receiver.ranges.report(edges, Math.min(maxBlocks(tcb), (room - 4) >> 3), tcb.peerInitial)
+    const fitting = Math.max(0, Math.min(maxBlocks(tcb), (room - 4) >> 3))
+    const blocks = receiver.ranges.report(edges, fitting, tcb.peerInitial)
     if (blocks > 0) at = writeSack(batch.view, at, edges, blocks)
   }
   if (length > 0) sender.buffer.copyTo(position, batch.bytes, at, length)

@@ -2,14 +2,15 @@ import { toSequenceNumber } from './sequence.ts'
 
 /** Gaps that one connection may have; what would make another one is dropped. */
 export const MAX_RANGES = 256
+const initialRanges = 4
 const maxRecent = 8
 
 /** Which positions arrived out of order, and what is to be reported about them (RFC 2018 §4, RFC 2883). */
 export class ReceiveRanges {
   count = 0
   // Disjoint, not touching, in ascending order.
-  private readonly starts = new Float64Array(MAX_RANGES)
-  private readonly ends = new Float64Array(MAX_RANGES)
+  private starts = new Float64Array(initialRanges)
+  private ends = new Float64Array(initialRanges)
   /** Positions that arrived most recently, newest first: the order in which ranges are reported. */
   private readonly recent = new Float64Array(maxRecent)
   private recentCount = 0
@@ -24,6 +25,7 @@ export class ReceiveRanges {
     while (behind < this.count && this.starts[behind]! <= end) behind++
     if (behind === first) {
       if (this.count === MAX_RANGES) return false
+      if (this.count === this.starts.length) this.grow()
       this.starts.copyWithin(first + 1, first, this.count)
       this.ends.copyWithin(first + 1, first, this.count)
       this.count++
@@ -132,6 +134,14 @@ export class ReceiveRanges {
       else high = middle
     }
     return low
+  }
+
+  private grow(): void {
+    const { starts, ends } = this
+    this.starts = new Float64Array(2 * starts.length)
+    this.ends = new Float64Array(2 * ends.length)
+    this.starts.set(starts)
+    this.ends.set(ends)
   }
 
   private remove(from: number, to: number): void {

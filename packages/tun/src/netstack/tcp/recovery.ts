@@ -42,13 +42,11 @@ export class Recovery {
   }
 
   enterTimeout(inFlight: number, sentUpTo: number): void {
-    const again = this.kind === 'timeout'
-    // A timeout in fast recovery: the window was reduced for the same loss already.
-    const sameLoss = again || this.kind === 'fast'
+    // A timeout in an episode: the window was reduced for the same loss already.
+    const sameLoss = this.kind !== 'none'
     if (!sameLoss) this.begin('timeout', sentUpTo)
     this.kind = 'timeout'
     this.point = sentUpTo
-    if (again) this.mayUndo = false
     this.congestion.onTimeout(inFlight, sameLoss)
   }
 

@@ -8,7 +8,7 @@ export class RoundTrip {
   private nextMinMs: number = Number.POSITIVE_INFINITY
   private variationMs = 0
   private backOffs = 0
-  private readonly initialRtoMs: number
+  private initialRtoMs: number
   private readonly minRtoMs: number
   private readonly maxRtoMs: number
 
@@ -48,6 +48,11 @@ export class RoundTrip {
     this.noteMin(r, now)
   }
 
+  /** The handshake needed more than one try and measured nothing (RFC 6298 §5.7). */
+  beCautious(): void {
+    this.initialRtoMs = Math.max(this.initialRtoMs, cautiousRtoMs)
+  }
+
   /** RFC 6298 §5.5. */
   backOff(): void {
     if (this.rtoMs < this.maxRtoMs) this.backOffs++
@@ -75,4 +80,5 @@ export class RoundTrip {
 }
 
 const clockGranularityMs = 1
+const cautiousRtoMs = 3000
 const minWindowMs = 150_000

@@ -4,7 +4,7 @@ import type { Delivery } from './delivery.ts'
 const Flag = { sacked: 1, lost: 2, retransmitted: 4 } as const
 
 const none = -1
-const initialCapacity = 16
+const initialCapacity = 8
 
 /**
  * The segments that were sent and are not acknowledged, in the order of the stream, and those of them that are in
@@ -180,17 +180,9 @@ export class Scoreboard {
 
   /** Takes back that segments are lost: they are in flight since they were sent. */
   forgetLosses(): void {
-    const inFlight: number[] = []
-    for (let index = 0; index < this.count; index++) {
-      const slot = this.slotAt(index)
-      this.flags[slot]! &= ~Flag.lost
-      if ((this.flags[slot]! & Flag.sacked) === 0) inFlight.push(slot)
-    }
+    for (let index = 0; index < this.count; index++) this.flags[this.slotAt(index)]! &= ~Flag.lost
     this.lostBytes = 0
-    this.oldest = none
-    this.newest = none
-    inFlight.sort((a, b) => this.sentAt[a]! - this.sentAt[b]!)
-    for (const slot of inFlight) this.link(slot)
+    this.relink()
   }
 
   /** Cuts segments longer than `maxLength`, which the path no longer carries; they count as lost. */
@@ -210,6 +202,7 @@ export class Scoreboard {
         at = next
       }
     }
+    this.relink()
   }
 
   clear(): void {
@@ -265,6 +258,19 @@ export class Scoreboard {
     if (this.newest === none) this.oldest = slot
     else this.newer[this.newest] = slot
     this.newest = slot
+  }
+
+  /** Puts what is in flight in the order of sending anew. */
+  private relink(): void {
+    const inFlight: number[] = []
+    for (let index = 0; index < this.count; index++) {
+      const slot = this.slotAt(index)
+      if ((this.flags[slot]! & (Flag.lost | Flag.sacked)) === 0) inFlight.push(slot)
+    }
+    this.oldest = none
+    this.newest = none
+    inFlight.sort((a, b) => this.sentAt[a]! - this.sentAt[b]!)
+    for (const slot of inFlight) this.link(slot)
   }
 
   private unlink(slot: number): void {

@@ -52,7 +52,7 @@ function arrivesInSynSent(tcb: ControlBlock, segment: TcpSegment, now: number): 
     tcb.synOwed = true
     return
   }
-  tcb.establish(now)
+  tcb.establish(tcb.timestamps.echoedAt(segment.options, now), now)
   tcb.acks.due = true
   if (segment.payloadLength > 0 || segment.has(TcpFlag.fin)) textArrives(tcb, segment, 1, now)
 }
@@ -96,7 +96,7 @@ function repeatedSynArrives(tcb: ControlBlock, segment: TcpSegment, now: number)
   else if (!tcb.passive && tcb.position(segment.acknowledgmentNumber) === 1) {
     tcb.heardAt = now
     tcb.sender.updateWindow(0, 1, segment.window)
-    tcb.establish(now)
+    tcb.establish(tcb.timestamps.echoedAt(segment.options, now), now)
     tcb.acks.due = true
   }
 }
@@ -151,7 +151,7 @@ function ackArrives(tcb: ControlBlock, segment: TcpSegment, position: number, no
       tcb.strayResetNumber = segment.acknowledgmentNumber
       return false
     }
-    tcb.establish(now)
+    tcb.establish(tcb.timestamps.echoedAt(segment.options, now), now)
   }
   // Beyond what was sent, or so old that nobody can mean it (RFC 5961 §5.2).
   if (acknowledged > sender.next || acknowledged < sender.unacknowledged - Math.max(sender.maxPeerWindow, 65_535)) {

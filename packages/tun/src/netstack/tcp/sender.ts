@@ -45,6 +45,8 @@ export class Sender {
   selective = false
   /** Whether a FIN follows the data. */
   finQueued = false
+  /** Whether the handshake is over. */
+  private begun = false
   /** A tail loss probe is to be sent, whatever the congestion window says. */
   probeOwed = false
   private readonly losses: LossDetection
@@ -75,6 +77,7 @@ export class Sender {
 
   /** The handshake is over. */
   begin(segmentBytes: number, selective: boolean, cautious: boolean): void {
+    this.begun = true
     this.segmentBytes = segmentBytes
     this.selective = selective
     this.congestion.begin(segmentBytes, cautious)
@@ -145,6 +148,7 @@ export class Sender {
     if (found) this.recovery.enterFast(flight, this.next)
     this.followWindow(found, news, duplicate, now)
     this.arm()
+    this.watchWindow(now)
   }
 
   private advance(position: number, now: number): void {
@@ -317,8 +321,15 @@ export class Sender {
     const { window } = this.congestion
     const filled = waiting && this.inFlight + this.segmentBytes > window
     this.windowLimited = filled || (this.congestion.inSlowStart && 2 * this.outstanding > window)
-    if (waiting && this.outstanding === 0 && !filled) this.persist.start(this.roundTrip.rtoMs, now)
     this.arm()
+    this.watchWindow(now)
+  }
+
+  /** Starts to probe when only the peer's window keeps data from being sent, and nothing in flight will open it. */
+  watchWindow(now: number): void {
+    const waiting = this.next < this.buffer.end || (this.finQueued && !this.finSent)
+    if (this.begun && waiting && this.outstanding === 0 && this.nextNewLength(this.segmentBytes) === -1)
+      this.persist.start(this.roundTrip.rtoMs, now)
   }
 
   // Time and changes of the path.

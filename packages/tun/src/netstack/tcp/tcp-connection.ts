@@ -143,10 +143,11 @@ export class TcpConnection {
    * Queues bytes and returns how many were taken: what fits, 0 after `shutdown` or the end. When that is less than all,
    * 'writable' follows as soon as it is worth trying again. May be called before the handshake is over.
    */
-  write(bytes: Uint8Array, _now: number): number {
+  write(bytes: Uint8Array, now: number): number {
     if (!this.mayWrite) return 0
     const taken = this.tcb.sender.buffer.append(bytes)
     if (taken < bytes.length) this.tcb.writeBlocked = true
+    this.tcb.sender.watchWindow(now)
     return taken
   }
 
@@ -180,6 +181,7 @@ export class TcpConnection {
     tcb.sender.finQueued = true
     if (tcb.state === 'established') tcb.state = 'fin-wait-1'
     else if (tcb.state === 'close-wait') tcb.state = 'last-ack'
+    tcb.sender.watchWindow(now)
   }
 
   /** Gives the connection up: RST, unless the peer knows nothing of it. Unsent and unread data is gone. */

@@ -2,6 +2,7 @@
 import { checkPacket, DropReason, locateTransport, PacketBatch, transportOffset } from '@twinbore/core/packet'
 import { type LinkConditions, NetworkEmulator } from '@twinbore/core/testing'
 import { MemoryBudget } from '../../../src/netstack/tcp/memory-budget.ts'
+import { writeResetFor } from '../../../src/netstack/tcp/reset.ts'
 import { TcpSegment } from '../../../src/netstack/tcp/segment.ts'
 import { type TcpOptions, tcpConfig } from '../../../src/netstack/tcp/tcp-config.ts'
 import { TcpConnection } from '../../../src/netstack/tcp/tcp-connection.ts'
@@ -167,6 +168,13 @@ export class Pair {
       return
     }
     if (side.connection?.isReplacedBy(segment, this.now)) side.connection = undefined
+    if (side.connection?.closed) {
+      // What a stack does for a connection that it forgot.
+      this.outgoing.reset()
+      if (writeResetFor(this.outgoing, segment))
+        this.link.send(side === this.client ? 'outbound' : 'inbound', this.outgoing.packet(0), this.now)
+      return
+    }
     if (!side.connection) {
       if ((segment.flags & 0x16) !== 2) return
       const { config, path } = settingsOf(this.options.server, side.memory)
