@@ -72,6 +72,7 @@ async function run(host: KernelHost, talk: Conversation): Promise<string | undef
     if (problem) return problem
     for (const side of [linux, ours]) {
       send(side, side.peer.segment({ ...bare, at: 0, timestamp: 910 }))
+      await side.subject.begin()
       const trouble = await greet(side, talk)
       if (trouble) return `${side.subject.name}: ${trouble}`
     }

@@ -17,6 +17,8 @@ export interface Subject {
   readonly name: string
   /** Hands over a packet and returns those that answer it. */
   send(packet: Uint8Array): Uint8Array[]
+  /** Waits until the application has the connection. */
+  begin(): Promise<unknown>
   /** Lets the application take what it wants to read. */
   settle(): Promise<void>
   /** The application writes, ends its half, or gives up; returns when something of it is on the wire. */
@@ -129,6 +131,10 @@ export class KernelSubject implements Subject {
     return takeAll(device, batch, this.port)
   }
 
+  begin(): Promise<unknown> {
+    return this.host.socket(this.port)
+  }
+
   async settle(): Promise<void> {
     for (let turns = 0; turns < 3; turns++) await new Promise(setImmediate)
     if (this.reads && !this.reading) {
@@ -145,7 +151,7 @@ export class KernelSubject implements Subject {
 
   async end(): Promise<Uint8Array[]> {
     const socket = await this.host.socket(this.port)
-    return this.answersTo(() => socket.end())
+    return this.answersTo(() => socket.end(), socket)
   }
 
   async abort(): Promise<Uint8Array[]> {
@@ -165,14 +171,14 @@ export class KernelSubject implements Subject {
     this.host.forget(this.port)
   }
 
-  private async answersTo(act: () => void): Promise<Uint8Array[]> {
+  private async answersTo(act: () => void, socket?: Socket): Promise<Uint8Array[]> {
     const { device, batch } = this.host
     takeAll(device, batch, this.port)
     act()
     const until = performance.now() + patienceMs
     for (;;) {
       const packets = takeAll(device, batch, this.port)
-      if (packets.length > 0 || performance.now() > until) return packets
+      if (packets.length > 0 || socket?.destroyed || performance.now() > until) return packets
       await new Promise(setImmediate)
     }
   }
@@ -202,6 +208,8 @@ export class StackSubject implements Subject {
     this.stack.handlePackets(this.batch, this.now)
     return this.drain()
   }
+
+  async begin(): Promise<void> {}
 
   async settle(): Promise<void> {
     this.read()

@@ -77,6 +77,7 @@ class Writer {
   private fin = -1
   private appEnded = false
   private gone = false
+  private timestamps = false
 
   constructor(seed: number) {
     this.seed = seed
@@ -89,6 +90,7 @@ class Writer {
     const mss = pick([undefined, 88, 536, 1360, 1360])
     const windowScale = pick([undefined, this.below(15)])
     const syn = { mss, windowScale, sack: this.chance(0.8), timestamps: this.chance(0.6) }
+    this.timestamps = syn.timestamps
     const peerInitial = this.chance(0.3) ? (0x1_0000_0000 - this.below(20_000)) >>> 0 : this.random.uint32()
     const reads = this.chance(0.5)
     const greeting = this.chance(0.5) ? 0 : 1 + this.below(6000)
@@ -108,7 +110,8 @@ class Writer {
     const length = 1 + this.below(500)
     const far = 0x1000_0000 + this.below(0x1000_0000)
     const near = next + 1 + this.below(8000)
-    const old = next - 1 - this.below(Math.max(1, Math.min(next, 8000)))
+    // Linux also takes a RST one before the exact number, once the peer ended.
+    const old = next - 2 - this.below(Math.max(1, Math.min(next, 8000)))
     const { rst, ack, fin } = TcpFlag
     const choices: [number, () => Step][] = [
       [3, () => this.segment('old ACK with data', { ...this.inOrder(), ack: -this.below(greeting + 1) })],
@@ -222,6 +225,7 @@ class Writer {
   }
 
   private paws(name: string, length: number): Step {
+    if (!this.timestamps) return this.data()
     return this.dropped(name, { at: this.next, length }, this.timestamp - 10 * (2 + this.below(0x400_0000)))
   }
 
