@@ -16,6 +16,8 @@ export class Knowledge {
   private arrived: Range[] = []
   private fin = Number.POSITIVE_INFINITY
   private acknowledged = 0
+  /** Timestamps of what had to be refused. */
+  private readonly refused = new Set<number>()
 
   constructor(talk: Conversation) {
     this.talk = talk
@@ -37,6 +39,19 @@ export class Knowledge {
       const part: Range = [Math.max(from, at), Math.min(to, end)]
       return part[0] < part[1] ? [part] : []
     })
+  }
+
+  /**
+   * Whether ours echoes the timestamp of a segment that had to be refused, or another one than Linux for data that came in
+   * order. RFC 7323 §4.3 counts every acceptable segment; Linux leaves out those with an old ACK.
+   */
+  echoesWrongly(step: Step | undefined, linux: readonly Answer[], ours: readonly Answer[]): boolean {
+    if (step?.kind !== 'segment') return false
+    if (step.refused) this.refused.add(step.timestamp)
+    const [theirs, own] = [linux.at(-1), ours.at(-1)]
+    if (theirs?.flags !== 'A' || own?.flags !== 'A') return false
+    if (this.refused.has(own.echo)) return true
+    return step.ack === 0 && theirs.ack > this.acknowledged && theirs.echo !== own.echo
   }
 
   /** Whether all of a range arrived, counting `also`. */
@@ -84,8 +99,9 @@ function judge(
   linux: readonly Answer[],
   ours: readonly Answer[],
 ): Verdict {
-  if (text(linux) === text(ours)) return 'equal'
   const problem = step?.name ?? 'SYN'
+  if (knowledge.echoesWrongly(step, linux, ours)) return { problem: `timestamp: ${problem}` }
+  if (text(linux) === text(ours)) return 'equal'
   if (step?.kind !== 'segment') return { problem }
   if (linux.length === 1 && ours.length === 1 && agreeButForDuplicates(linux[0]!, ours[0]!)) {
     const rule = ruleForDuplicates(step, linux[0]!, ours[0]!, knowledge)
@@ -211,11 +227,10 @@ export function text(answers: readonly Answer[]): string {
   return answers.map(one).join(', ') || 'nothing'
 }
 
-function one({ flags, at, ack, length, sack: blocks, kinds, echo }: Answer): string {
+function one({ flags, at, ack, length, sack: blocks, kinds }: Answer): string {
   // A RST of Linux may carry blocks that nobody will look at.
   const sack = flags.includes('R') ? [] : blocks
   const data = length > 0 ? ` +${length}` : ''
   const options = flags.includes('S') ? ` options ${kinds.join(',')}` : ''
-  const echoed = flags.includes('R') || echo === -1 ? '' : ` echo ${echo}`
-  return `${flags} ${at}${data} ack ${ack}${echoed}${sack.length > 0 ? ` sack ${sack.join(' ')}` : ''}${options}`
+  return `${flags} ${at}${data} ack ${ack}${sack.length > 0 ? ` sack ${sack.join(' ')}` : ''}${options}`
 }

@@ -38,6 +38,7 @@ const bare: SegmentStep = {
   window: 65_535,
   timestamp: 0,
   badChecksum: false,
+  refused: false,
   oddOptions: false,
 }
 
@@ -68,7 +69,11 @@ async function run(host: KernelHost, talk: Conversation): Promise<string | undef
     return `${verdict.problem}\n${lines.join('\n')}`
   }
   try {
-    let problem = judge('SYN', undefined, both([linux, ours], side => send(side, side.peer.syn(900))))
+    let problem = judge(
+      'SYN',
+      undefined,
+      both([linux, ours], side => send(side, side.peer.syn(900))),
+    )
     if (problem) return problem
     for (const side of [linux, ours]) {
       send(side, side.peer.segment({ ...bare, at: 0, timestamp: 910 }))
@@ -87,8 +92,12 @@ async function run(host: KernelHost, talk: Conversation): Promise<string | undef
         if (answers[0].some(({ flags }) => flags === 'SA')) return undefined
       }
       for (const side of [linux, ours]) await side.subject.settle()
-      const probe = { ...bare, timestamp: latest }
-      problem = judge(`end of burst ${i}`, probe, both([linux, ours], side => send(side, side.peer.segment(probe))))
+      const probe = { ...bare, timestamp: latest + 5 }
+      problem = judge(
+        `end of burst ${i}`,
+        probe,
+        both([linux, ours], side => send(side, side.peer.segment(probe))),
+      )
       if (problem) return problem
     }
     for (const { subject } of [linux, ours]) {

@@ -25,6 +25,8 @@ export interface SegmentStep {
   /** Our timestamp clock. Multiples of 10: Linux forgives a timestamp that is old by 1. */
   readonly timestamp: number
   readonly badChecksum: boolean
+  /** Whether nothing that it says may be believed. */
+  readonly refused: boolean
   /** Options of no known kind, in front of the others. */
   readonly oddOptions: boolean
 }
@@ -231,7 +233,7 @@ class Writer {
 
   /** A segment whose data is not to be taken. */
   private dropped(name: string, fields: Partial<SegmentStep>, timestamp?: number): Step {
-    const step = this.segment(name, { ...fields, badChecksum: fields.badChecksum ?? false }, false)
+    const step = this.segment(name, { ...fields, refused: true }, false)
     return timestamp === undefined ? step : { ...step, timestamp }
   }
 
@@ -247,6 +249,7 @@ class Writer {
       window: 65_535,
       timestamp: this.timestamp,
       badChecksum: false,
+      refused: false,
       oddOptions: this.chance(0.05),
       ...fields,
     }
