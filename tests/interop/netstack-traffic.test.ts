@@ -41,13 +41,13 @@ needs(
   }
 
   describe.each([
-    { mode: 'gateway', title: 'connections of the kernel that ours accepts' },
-    { mode: 'client', title: 'connections that ours opens to the kernel' },
-  ] as const)('$title', ({ mode }) => {
+    ['connections of the kernel that ours accepts', 'gateway'],
+    ['connections that ours opens to the kernel', 'client'],
+  ] as const)('%s', (_, mode) => {
     const ends = () => (mode === 'gateway' ? { client: kernel, server: stack } : { client: stack, server: kernel })
     const addressOf = (one: (typeof families)[number]): string => (mode === 'gateway' ? one.far : one.kernelAddress)
 
-    describe.each(families)('$family', one => {
+    describe.each(families.map(one => [one.family, one] as const))('%s', (_, one) => {
       test('20 MB each way, half-closed by either side, with equal SHA-256', async () => {
         await start(mode)
         const bytes = 20_000_000
@@ -69,9 +69,9 @@ needs(
           // Node may take a RST for an end; socat reads as it is.
           const target = `TCP:${one.family === 'IPv6' ? `[${address}]` : address}`
           for (let i = 0; i < 20; i++) {
-            const cut = await run(namespace, `socat -t 60 - ${target}:7004 < /dev/null > /dev/null`)
+            const cut = await run(namespace, `socat -d -t 60 - ${target}:7004 < /dev/null > /dev/null`)
             expect(cut.output).toMatch(/Connection reset by peer/)
-            const whole = await run(namespace, `echo 20000 | socat -t 60 - ${target}:7002 | wc -c`)
+            const whole = await run(namespace, `echo 20000 | socat -d -t 60 - ${target}:7002 | wc -c`)
             expect(whole.stdout.trim()).toBe('20000')
             expect(whole.output).not.toMatch(/reset/)
           }
@@ -194,11 +194,13 @@ interface Answer {
   readonly seconds: number
 }
 
+let orders = 0
+
 /** Gives an order and waits for what came of it. */
 async function order(to: LabProcess, what: Partial<Order>): Promise<Answer> {
-  const { mark } = to
-  to.write(`${JSON.stringify(what)}\n`)
-  const [line] = await to.waitFor(/\{"answer":.*\}\n|\{"failed":.*\}\n/, { since: mark, timeoutMs: 120_000 })
+  const id = ++orders
+  to.write(`${JSON.stringify({ id, ...what })}\n`)
+  const [line] = await to.waitFor(new RegExp(`\\{"id":${id},.*\\}(?=\\n)`), { timeoutMs: 120_000, stdoutOnly: true })
   const { answer, failed } = JSON.parse(line) as { answer?: Answer; failed?: string }
   if (!answer) throw new Error(failed)
   return answer

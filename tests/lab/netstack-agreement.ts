@@ -102,14 +102,16 @@ function judge(
   const problem = step?.name ?? 'SYN'
   if (knowledge.echoesWrongly(step, linux, ours)) return { problem: `timestamp: ${problem}` }
   if (text(linux) === text(ours)) return 'equal'
-  if (step?.kind !== 'segment') return { problem }
-  if (linux.length === 1 && ours.length === 1 && agreeButForDuplicates(linux[0]!, ours[0]!)) {
-    const rule = ruleForDuplicates(step, linux[0]!, ours[0]!, knowledge)
-    return rule ? { allowed: rule } : { problem: `duplicate: ${problem}` }
+  if (!step) return { problem }
+  const [theirs, own] = [linux[0], ours[0]]
+  if (theirs && own && linux.length === 1 && ours.length === 1) {
+    if (step.kind === 'segment' && agreeButForDuplicates(theirs, own)) {
+      const rule = ruleForDuplicates(step, theirs, own, knowledge)
+      if (rule) return { allowed: rule }
+    }
+    if (remembersMore(step, theirs, own, knowledge)) return { allowed: 'ranges that Linux forgot' }
   }
-  if (linux.length === 1 && ours.length === 1 && remembersMore(step, linux[0]!, ours[0]!, knowledge)) {
-    return { allowed: 'ranges that Linux forgot' }
-  }
+  if (step.kind !== 'segment') return { problem }
   for (const [rule, applies] of Object.entries(allowances)) {
     if (applies(step, linux, ours, knowledge)) return { allowed: rule }
   }
@@ -155,15 +157,20 @@ function ruleForDuplicates(step: SegmentStep, linux: Answer, ours: Answer, knowl
  * Linux remembers four ranges to report, and of a range that it forgot it reports only what comes anew. Ours remembers
  * them all: what it says is true, and holds what Linux says.
  */
-function remembersMore(step: SegmentStep, linux: Answer, ours: Answer, knowledge: Knowledge): boolean {
+function remembersMore(step: Step, linux: Answer, ours: Answer, knowledge: Knowledge): boolean {
   if (knowledge.mostRanges <= 4 || text([{ ...linux, sack: [] }]) !== text([{ ...ours, sack: [] }])) return false
   const [here, there] = [blocksOf(linux).map(rangeOf), blocksOf(ours).map(rangeOf)]
-  const isTrue = there.every(([from, to]) => knowledge.hasAll(from, to, [step.at, step.at + step.length]))
+  const fin = step.kind === 'segment' && step.flags & TcpFlag.fin ? 1 : 0
+  const news: Range = step.kind === 'segment' ? [step.at, step.at + step.length + fin] : [0, 0]
+  const isTrue = there.every(([from, to]) => knowledge.hasAll(from, to, news))
   const isFull = ours.sack.length >= (knowledge.talk.syn.timestamps ? 3 : 4)
   return isTrue && (isFull || here.every(([from, to]) => there.some(block => block[0] <= from && to <= block[1])))
 }
 
 type Allowance = (step: SegmentStep, linux: readonly Answer[], ours: readonly Answer[], knowledge: Knowledge) => boolean
+
+/** After this the two are in different states, and the conversation has no more to tell. */
+export const lastAckRule = 'what is old brings the last ACK'
 
 const allowances: Readonly<Record<string, Allowance>> = {
   // A connection that both sides ended, and whose data nobody read yet, is over for the kernel. Ours keeps its place until
@@ -180,6 +187,10 @@ const allowances: Readonly<Record<string, Allowance>> = {
   // RFC 9293 §3.10.7.4, seventh: "Ignore the segment text". Ours says what it has, Linux says nothing.
   'data behind the FIN': (step, linux, ours, { peerEnded }) =>
     peerEnded && step.length > 0 && linux.length === 0 && isAck(ours),
+  // RFC 9293 §3.10.7.4, first: what is old is answered and counts no further. Linux takes the acknowledgement of its FIN out of
+  // a segment that ends where the stream does, and the connection is over.
+  [lastAckRule]: (step, linux, ours, { over }) =>
+    over && (step.flags & TcpFlag.ack) !== 0 && linux.length === 0 && isAck(ours) && step.at < ours[0]!.ack,
   // Linux has no window in TIME-WAIT: it acknowledges all but RST, and checks nothing else.
   'what is neither FIN nor SYN in TIME-WAIT': (step, linux, ours, { over }) =>
     over &&
@@ -188,9 +199,6 @@ const allowances: Readonly<Record<string, Allowance>> = {
   // RFC 7323 §5.3 R1 asks for the acknowledgement. Linux leaves it out for an old pure ACK.
   'an old timestamp without data': (step, linux, ours) =>
     step.name === 'old timestamp alone' && linux.length === 0 && isAck(ours),
-  // In LAST-ACK: the segment is old, and its acknowledgement is for our FIN. Linux takes that, ours answers the old FIN.
-  'a FIN that came again to LAST-ACK': (step, linux, ours, { over }) =>
-    over && step.name === 'FIN again' && linux.length === 0 && isAck(ours),
   // RFC 5961 §5.2: old is what lies behind the largest window that the peer had. Linux also asks that so much was sent.
   'an old ACK within the largest window': (step, linux, ours, { talk }) =>
     /^(ACK from long ago|old ACK)/.test(step.name) &&

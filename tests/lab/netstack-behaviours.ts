@@ -70,12 +70,10 @@ export async function serve(port: number, stream: Duplex, say: Say): Promise<voi
     // Sends as much as is asked for and ends its half, then takes everything to the end.
     case 7002: {
       const [line] = (await once(stream, 'data')) as [Buffer]
-      stream.pause()
-      const taken = receive(stream)
-      stream.pause()
+      const rest = receive(stream)
       await write(stream, Number(line.toString()))
       stream.end()
-      say({ served: await taken.finally(() => stream.resume()) })
+      say({ served: await rest })
       break
     }
     // Takes nothing until it is told to.
@@ -115,6 +113,7 @@ export function resumeReading(): void {
 
 /** What a client is told to do; the answer has what came of it. */
 export interface Order {
+  readonly id: number
   readonly what: 'upload' | 'download' | 'expect-reset' | 'abort' | 'many' | 'resume'
   readonly address: string
   readonly port: number

@@ -5,7 +5,7 @@
 import { once } from 'node:events'
 import { TcpFlag } from '@twinbore/core/packet'
 import { openTun } from '@twinbore/tun/io'
-import { compare, Knowledge, text } from './netstack-agreement.ts'
+import { compare, Knowledge, lastAckRule, text } from './netstack-agreement.ts'
 import { type Answer, ConversationPeer, type Ends, streamByte } from './netstack-peer.ts'
 import { KernelHost, KernelSubject, StackSubject, type Subject } from './netstack-subjects.ts'
 import {
@@ -57,12 +57,14 @@ async function run(host: KernelHost, talk: Conversation): Promise<string | undef
   const ours: Side = { subject: new StackSubject(talk.seed, talk.reads), peer: new ConversationPeer(talk, ends) }
   const knowledge = new Knowledge(talk)
   const lines: string[] = []
+  let parted = false
   const judge = (label: string, step: Step | undefined, answers: [Answer[], Answer[]]): string | undefined => {
     steps++
     const verdict = compare(knowledge, step, ...answers)
     lines.push(`${label}\n      Linux ${text(answers[0])}\n      ours  ${text(answers[1])}`)
     if (verdict === 'equal') return undefined
     if ('allowed' in verdict) {
+      parted ||= verdict.allowed === lastAckRule
       allowed[verdict.allowed] = (allowed[verdict.allowed] ?? 0) + 1
       return undefined
     }
@@ -86,10 +88,11 @@ async function run(host: KernelHost, talk: Conversation): Promise<string | undef
       for (const step of burst) {
         if (step.kind === 'segment') latest = Math.max(latest, step.timestamp)
         const answers: [Answer[], Answer[]] = [await take(linux, step), await take(ours, step)]
+        await late(linux, answers)
         problem = judge(describeStep(step), step, answers)
         if (problem) return problem
         // The connection was gone and another one begins.
-        if (answers[0].some(({ flags }) => flags === 'SA')) return undefined
+        if (parted || answers[0].some(({ flags }) => flags === 'SA')) return undefined
       }
       for (const side of [linux, ours]) await side.subject.settle()
       const probe = { ...bare, timestamp: latest + 5 }
@@ -112,6 +115,12 @@ async function run(host: KernelHost, talk: Conversation): Promise<string | undef
 
 function both(sides: [Side, Side], act: (side: Side) => Answer[]): [Answer[], Answer[]] {
   return [act(sides[0]), act(sides[1])]
+}
+
+/** A kernel that is busy answers a moment later. */
+async function late(linux: Side, answers: [Answer[], Answer[]]): Promise<void> {
+  if (answers[0].length > 0 || answers[1].length === 0) return
+  answers[0].push(...(await linux.subject.more(50)).map(packet => linux.peer.read(packet)))
 }
 
 function send({ subject, peer }: Side, packet: Uint8Array): Answer[] {

@@ -26,7 +26,7 @@ export interface Subject {
   end(): Promise<Uint8Array[]>
   abort(): Promise<Uint8Array[]>
   /** Waits for packets that a timer sends. */
-  more(): Promise<Uint8Array[]>
+  more(patienceMs?: number): Promise<Uint8Array[]>
   /** What the application read. */
   readonly received: Uint8Array
   close(): void
@@ -159,8 +159,8 @@ export class KernelSubject implements Subject {
     return this.answersTo(() => socket.resetAndDestroy())
   }
 
-  more(): Promise<Uint8Array[]> {
-    return this.answersTo(() => {})
+  more(patience = patienceMs): Promise<Uint8Array[]> {
+    return this.answersTo(() => {}, undefined, patience)
   }
 
   get received(): Uint8Array {
@@ -171,11 +171,10 @@ export class KernelSubject implements Subject {
     this.host.forget(this.port)
   }
 
-  private async answersTo(act: () => void, socket?: Socket): Promise<Uint8Array[]> {
+  private async answersTo(act: () => void, socket?: Socket, patience = patienceMs): Promise<Uint8Array[]> {
     const { device, batch } = this.host
-    takeAll(device, batch, this.port)
     act()
-    const until = performance.now() + patienceMs
+    const until = performance.now() + patience
     for (;;) {
       const packets = takeAll(device, batch, this.port)
       if (packets.length > 0 || socket?.destroyed || performance.now() > until) return packets

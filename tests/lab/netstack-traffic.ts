@@ -56,6 +56,9 @@ if (role === 'stack') {
 
 createInterface({ input: process.stdin }).on('line', line => {
   const order = JSON.parse(line) as Order
-  void obey(order, open).then(answer => say({ answer }), report)
+  void obey(order, open).then(
+    answer => say({ id: order.id, answer }),
+    error => say({ id: order.id, failed: String(error) }),
+  )
 })
 say({ ready: role })
