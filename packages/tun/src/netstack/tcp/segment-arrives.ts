@@ -81,8 +81,9 @@ function arrivesSynchronized(tcb: ControlBlock, segment: TcpSegment, now: number
     return
   }
   if (!segment.has(TcpFlag.ack)) return
-  if (tcb.timestamps.enabled && position <= tcb.lastAckSent) tcb.timestamps.update(segment.options, now)
   if (!ackArrives(tcb, segment, position, now)) return
+  // Only now: whoever guesses a number in the window must not age the timestamps of the peer (RFC 5961 §5.2).
+  if (tcb.timestamps.enabled && position <= tcb.lastAckSent) tcb.timestamps.update(segment.options, now)
   tcb.heardAt = now
   tcb.idleProbes = 0
   // The urgent pointer is ignored: urgent data is delivered in its place in the stream (RFC 9293 §3.8.5).

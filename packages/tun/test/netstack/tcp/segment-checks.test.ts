@@ -148,6 +148,14 @@ describe('timestamps (RFC 7323 §5)', () => {
     expect(wire.sent().at(-1)!.timestamps).toEqual([wire.now, 6001])
   })
 
+  test('a segment with an impossible ACK leaves nothing behind (RFC 5961 §5.2)', () => {
+    const wire = established()
+    wire.receive({ ack: 5000, length: 10, timestamps: [0x7000_0000, 0] })
+    expect(wire.sent()).toMatchObject([{ ack: 1, timestamps: [wire.now, 5000] }])
+    wire.receive({ length: 10, timestamps: [5001, 0] })
+    expect(wire.connection.readableBytes).toBe(10)
+  })
+
   test('after 24 days of silence an old one is taken (§5.5)', () => {
     const wire = established()
     wire.now += 24 * 86_400_000
