@@ -53,12 +53,13 @@ export async function stack({ vs, rounds, seconds, profile, json }: StackBenchOp
     for (let round = 1; round <= rounds; round += 1) {
       for (const candidate of candidates) {
         for (const direction of ['up', 'down'] as const) {
-          const { megabits, cpuPerGigabyte } = await measure(candidate, direction, seconds)
+          const { megabits, cpuPerGigabyte, coreShare } = await measure(candidate, direction, seconds)
           recorder.add(candidate.name, `${direction}: throughput`, 'Mbit/s', 'more', megabits)
           recorder.add(candidate.name, `${direction}: CPU`, 's/GB', 'less', cpuPerGigabyte)
           progress(
             `round ${round} of ${rounds}: ${candidate.name} ${direction} ` +
-              `${megabits.toFixed(0)} Mbit/s, ${cpuPerGigabyte.toFixed(2)} CPU-s/GB`,
+              `${megabits.toFixed(0)} Mbit/s, ${cpuPerGigabyte.toFixed(2)} CPU-s/GB, ` +
+              `${(coreShare * 100).toFixed(0)} % of its core`,
           )
         }
       }
@@ -76,11 +77,12 @@ async function measure(
   { network, process: { pid } }: Candidate,
   direction: 'up' | 'down',
   seconds: number,
-): Promise<{ megabits: number; cpuPerGigabyte: number }> {
+): Promise<{ megabits: number; cpuPerGigabyte: number; coreShare: number }> {
   const before = cpuNanoseconds(pid)
   const { bitsPerSecond, bytes } = await stream(network, direction, { seconds, address: target })
   const cpuSeconds = (cpuNanoseconds(pid) - before) / 1e9
-  return { megabits: bitsPerSecond / 1e6, cpuPerGigabyte: cpuSeconds / (bytes / 1e9) }
+  const cpuPerGigabyte = cpuSeconds / (bytes / 1e9)
+  return { megabits: bitsPerSecond / 1e6, cpuPerGigabyte, coreShare: (cpuPerGigabyte * bitsPerSecond) / 8e9 }
 }
 
 async function setUp(name: Peer, core: number, profile: string | undefined): Promise<Candidate> {
