@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util'
 import { compare } from './harness/compare.ts'
 import { pat } from './pat.ts'
 import { records } from './records.ts'
+import { stack } from './stack.ts'
 import { tunnel } from './tunnel.ts'
 
 const usage = `npm run bench -- NAME [OPTIONS]
@@ -11,6 +12,10 @@ const usage = `npm run bench -- NAME [OPTIONS]
   tunnel      iperf3 through a gateway, from a stock client in network namespaces (needs root)
     --vs PEER       measure this gateway in the same rounds: ocserv
     --seconds N     length of one measurement (4)
+  stack       iperf3 through the userspace stack and its sockets, without a tunnel, on one core (needs root)
+    --vs PEER       measure this user-mode network in the same rounds: slirp4netns
+    --seconds N     length of one measurement (4)
+    --profile DIR   write CPU profiles of our process there
   records     sealing and opening of DTLS records, beside openssl's speed for the same ciphers
   pat         translation of packets of known and new flows
   compare OLD.json NEW.json
@@ -26,6 +31,7 @@ const { values, positionals } = parseArgs({
     vs: { type: 'string' },
     rounds: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '4' },
+    profile: { type: 'string' },
     json: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
@@ -38,6 +44,7 @@ const json = values.json ?? `bench/results/${name}.json`
 
 if (values.help || name === undefined) console.log(usage)
 else if (name === 'tunnel') await tunnel({ vs: values.vs, rounds, seconds, json })
+else if (name === 'stack') await stack({ vs: values.vs, rounds, seconds, profile: values.profile, json })
 else if (name === 'records') await records({ rounds, json })
 else if (name === 'pat') await pat({ rounds, json })
 else if (name === 'compare' && files.length === 2) compare(files[0]!, files[1]!)

@@ -7,9 +7,10 @@ import { connectOpenconnect } from '../tests/lab/openconnect.ts'
 import { reach, startIperfServer, stream } from '../tests/lab/traffic.ts'
 import { configureGateway, startGateway } from '../tests/lab/twinbore.ts'
 import { Workspace } from '../tests/lab/workspace.ts'
+import { compareCandidates } from './harness/compare.ts'
 import { cpuNanoseconds } from './harness/cpu-time.ts'
 import { progress } from './harness/progress.ts'
-import { median, Recorder } from './harness/result.ts'
+import { Recorder } from './harness/result.ts'
 
 export interface TunnelBenchOptions {
   readonly vs: string | undefined
@@ -53,15 +54,8 @@ export async function tunnel({ vs, rounds, seconds, json }: TunnelBenchOptions):
   } finally {
     for (const candidate of candidates) await candidate.close()
   }
-  const { series } = recorder.finish('tunnel', { vs, rounds, seconds, client: 'openconnect' }, json)
-  if (vs === undefined) return
-  console.log('')
-  for (const { candidate, measure, better, samples } of series) {
-    if (candidate !== 'twinbore') continue
-    const other = series.find(one => one.candidate === vs && one.measure === measure)!
-    const [ours, theirs] = [median(samples), median(other.samples)]
-    console.log(`${measure}: ${(better === 'more' ? ours / theirs : theirs / ours).toFixed(2)} times as good as ${vs}`)
-  }
+  const result = recorder.finish('tunnel', { vs, rounds, seconds, client: 'openconnect' }, json)
+  if (vs !== undefined) compareCandidates(result, 'twinbore', vs)
 }
 
 async function setUp(name: Peer): Promise<Candidate> {

@@ -1,5 +1,5 @@
-// Two results of one bench side by side.
-import { columns, median, number, readResult } from './result.ts'
+// Results side by side: two of one bench, and two candidates of one result.
+import { type BenchResult, columns, median, number, readResult } from './result.ts'
 
 /** Prints the medians of two result files, and how much better or worse the new one is. */
 export function compare(oldFile: string, newFile: string): void {
@@ -16,4 +16,17 @@ export function compare(oldFile: string, newFile: string): void {
     return [[measure, candidate, number(from), '->', number(to), unit, verdict]]
   })
   console.log(columns(rows).join('\n'))
+}
+
+/** Prints, for every measure, how many times as good as `theirs` the candidate `ours` is. */
+export function compareCandidates({ series }: BenchResult, ours: string, theirs: string): void {
+  console.log('')
+  for (const { candidate, measure, better, samples } of series) {
+    const other = series.find(one => one.candidate === theirs && one.measure === measure)
+    if (candidate !== ours || !other) continue
+    const [mine, their] = [median(samples), median(other.samples)]
+    console.log(
+      `${measure}: ${(better === 'more' ? mine / their : their / mine).toFixed(2)} times as good as ${theirs}`,
+    )
+  }
 }

@@ -141,7 +141,7 @@ function emitSegment(
 }
 
 function windowField(tcb: ControlBlock): number {
-  return Math.min(65_535, Math.floor(tcb.receiver.offerWindow(tcb.peerSegmentBytes) / 2 ** tcb.receiveScale))
+  return Math.min(65_535, Math.floor(tcb.receiver.offerWindow(tcb.peerSegmentBytes) / (1 << tcb.receiveScale)))
 }
 
 /** SYN, or SYN-ACK when the peer's SYN is known. Options are offered in a SYN, and in a SYN-ACK only those that were. */

@@ -161,7 +161,7 @@ function ackArrives(tcb: ControlBlock, segment: TcpSegment, position: number, no
     return false
   }
   if (acknowledged < sender.unacknowledged) return true
-  const window = segment.window * 2 ** tcb.sendScale
+  const window = segment.window * (1 << tcb.sendScale)
   const duplicate =
     acknowledged === sender.unacknowledged && segment.sequenceLength === 0 && window === sender.peerWindow
   sender.updateWindow(position, acknowledged, window)
