@@ -12,3 +12,4 @@ export type {
   NetStackOutput,
   RefuseReason,
 } from './outputs.ts'
+export type { TcpOptions } from './tcp/tcp-config.ts'
