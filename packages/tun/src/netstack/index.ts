@@ -12,4 +12,5 @@ export type {
   NetStackOutput,
   RefuseReason,
 } from './outputs.ts'
-export type { TcpOptions } from './tcp/tcp-config.ts'
+export type { InitialSequenceSource, TcpOptions } from './tcp/tcp-config.ts'
+export type { FlowEnd } from './tcp/tcp-events.ts'
