@@ -84,6 +84,8 @@ export type { GatewayEvents, SessionFacts } from './control-plane/session-facts.
 export type { TunnelOutlets } from './data-plane/tunnel-side.ts'
 export { type DeviceEgressOptions, deviceEgress } from './egress/device-egress.ts'
 export type { Egress, Translation } from './egress/egress.ts'
+export type { DnsForwarderStats } from './egress/sockets/dns-forwarder.ts'
+export type { SocketsEgressStats } from './egress/sockets/io/sockets-egress.ts'
 export { GatewayError, type GatewayErrorCode } from './errors.ts'
 export type { RunnableGateway, RunnableTunnel } from './gateway.ts'
 

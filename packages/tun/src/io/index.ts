@@ -20,7 +20,7 @@ export {
   type SocketRelayOptions,
   type SocketRelayStats,
 } from './netstack/socket-relay.ts'
-export { StackDevice } from './netstack/stack-device.ts'
+export { StackDevice, type StackDeviceOptions } from './netstack/stack-device.ts'
 export { type FlowListener, type FlowOutput, StackHost, type StackHostOptions } from './netstack/stack-host.ts'
 export { UdpSocket, type UdpSocketEvents, type UdpSocketOptions } from './netstack/udp-socket.ts'
 export { openTun } from './open-tun.ts'

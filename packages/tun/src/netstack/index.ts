@@ -12,3 +12,5 @@ export type {
   NetStackOutput,
   RefuseReason,
 } from './outputs.ts'
+export type { InitialSequenceSource, TcpOptions } from './tcp/tcp-config.ts'
+export type { FlowEnd } from './tcp/tcp-events.ts'
