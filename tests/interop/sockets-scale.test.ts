@@ -77,7 +77,10 @@ needs(
     await expect.poll(descriptors, { timeout: 60_000 }).toBeLessThanOrEqual(count)
     // The last acknowledgements and the collector's second thoughts come after the descriptors.
     let last!: Memory
-    const heap = async () => heapOf((last = await memory()))
+    const heap = async () => {
+      last = await memory()
+      return heapOf(last)
+    }
     await expect.poll(heap, { timeout: 60_000, interval: 1000 }).toBeLessThan(mostHeap)
     return last
   }
