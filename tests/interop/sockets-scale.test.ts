@@ -73,12 +73,16 @@ needs(
   }
   const heapOf = ({ heapUsed, external }: Memory) => heapUsed + external
   /** The flows that there were are gone, and what they held; returns the memory then. */
-  const settled = async (count: number, mostHeap: number): Promise<Memory> => {
+  const settled = async (count: number, mostHeap = Number.MAX_VALUE): Promise<Memory> => {
     await expect.poll(descriptors, { timeout: 60_000 }).toBeLessThanOrEqual(count)
     // The last acknowledgements and the collector's second thoughts come after the descriptors.
-    let last!: Memory
-    const heap = async () => heapOf((last = await memory()))
-    await expect.poll(heap, { timeout: 60_000, interval: 1000 }).toBeLessThan(mostHeap)
+    let last = await memory()
+    const steadyHeap = async () => {
+      const previous = last
+      last = await memory()
+      return heapOf(previous) - heapOf(last) > MIB / 4 ? Number.POSITIVE_INFINITY : heapOf(last)
+    }
+    await expect.poll(steadyHeap, { timeout: 60_000, interval: 500 }).toBeLessThan(mostHeap)
     return last
   }
 
@@ -136,10 +140,13 @@ needs(
       expect(opened).toMatchObject({ done: flows, failures: {} })
       expect(descriptors() - idle).toBe(flows)
       const open = await memory()
-      expect(await command<Tally>('echo')).toMatchObject({ done: flows, failures: {} })
+      const answered = await command<Tally>('echo')
+      expect(answered).toMatchObject({ done: flows, failures: {} })
       const echoed = await memory()
-      expect(await command<Tally>('close')).toMatchObject({ done: flows, failures: {} })
-      return { seconds: opened.seconds, open, echoed, closed: await settled(idle, mostHeap) }
+      const ended = await command<Tally>('close')
+      expect(ended).toMatchObject({ done: flows, failures: {} })
+      const seconds = [opened, answered, ended].map(({ seconds }) => seconds.toFixed(1))
+      return { seconds, open, echoed, closed: await settled(idle, mostHeap) }
     }
     const before = await memory()
     // The stack keeps up to 16 MiB of buffers for whoever comes next, and tables as long as they once were.
@@ -148,7 +155,7 @@ needs(
     const kilobytesAFlow = (bytes: number) => (bytes / flows / 1024).toFixed(1)
     const perFlow = (heapOf(first.echoed) - heapOf(before)) / flows
     console.log(
-      `${flows} flows in ${sessions} sessions, opened in ${first.seconds.toFixed(1)} s; KiB a flow: ` +
+      `${flows} flows in ${sessions} sessions, opened, answered, ended in ${first.seconds} s; KiB a flow: ` +
         `${kilobytesAFlow(heapOf(first.open) - heapOf(before))} of heap when open, ` +
         `${kilobytesAFlow(heapOf(first.echoed) - heapOf(before))} after its echo, ` +
         `${kilobytesAFlow(first.echoed.rss - before.rss)} of RSS. Heap when all are closed, in MiB: ` +
@@ -163,7 +170,7 @@ needs(
     const idle = descriptors()
     // A first round fills what is kept for reuse.
     await command<Tally>(`churn ${Math.min(churnSeconds, 5)} ${churnRate}`)
-    const before = await settled(idle, Number.POSITIVE_INFINITY)
+    const before = await settled(idle)
     const { done, failures, seconds } = await command<Tally>(
       `churn ${churnSeconds} ${churnRate}`,
       (churnSeconds + 60) * 1000,
