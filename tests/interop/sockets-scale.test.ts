@@ -20,7 +20,6 @@ const flows = Math.min(10_000, Math.floor(descriptorLimit() * 0.8) - 100)
 const slowReaders = 50
 const MIB = 1024 * 1024
 
-const lab = (name: string) => fileURLToPath(new URL(`../lab/${name}`, import.meta.url))
 const unprivileged = [
   '--reuid',
   '1000',
@@ -73,15 +72,16 @@ needs(
   }
   const heapOf = ({ heapUsed, external }: Memory) => heapUsed + external
   /** The flows that there were are gone, and what they held; returns the memory then. */
-  const settled = async (count: number, mostHeap: number): Promise<Memory> => {
+  const settled = async (count: number, mostHeap = Number.MAX_VALUE): Promise<Memory> => {
     await expect.poll(descriptors, { timeout: 60_000 }).toBeLessThanOrEqual(count)
     // The last acknowledgements and the collector's second thoughts come after the descriptors.
-    let last!: Memory
-    const heap = async () => {
+    let last = await memory()
+    const steadyHeap = async () => {
+      const previous = last
       last = await memory()
-      return heapOf(last)
+      return heapOf(previous) - heapOf(last) > MIB / 4 ? Number.POSITIVE_INFINITY : heapOf(last)
     }
-    await expect.poll(heap, { timeout: 60_000, interval: 1000 }).toBeLessThan(mostHeap)
+    await expect.poll(steadyHeap, { timeout: 60_000, interval: 500 }).toBeLessThan(mostHeap)
     return last
   }
 
@@ -89,7 +89,12 @@ needs(
     workspace = new Workspace()
     network = await LabNetwork.create()
     const certificates = await makeCertificates(workspace)
-    await network.start('corporate', process.execPath, [lab('flow-services.mjs'), corporateAddress]).waitFor(/ready/)
+    await network
+      .start('corporate', process.execPath, [
+        fileURLToPath(new URL('../lab/flow-services.mjs', import.meta.url)),
+        corporateAddress,
+      ])
+      .waitFor(/ready/)
     const config = await configureGateway(workspace, {
       certificates,
       config: { listen: { address: '0.0.0.0', port }, egress: { mode: 'sockets' } },
@@ -106,7 +111,7 @@ needs(
       process.execPath,
       '--expose-gc',
       '--import',
-      lab('tell-memory.mjs'),
+      fileURLToPath(new URL('../lab/tell-memory.mjs', import.meta.url)),
       program,
       'gateway',
       '--config',
@@ -117,7 +122,15 @@ needs(
     load = network.start(
       'client',
       process.execPath,
-      [lab('flow-load.mjs'), url, certificates.gatewayPin, 'alice', 'secret', corporateAddress, `${sessions}`],
+      [
+        fileURLToPath(new URL('../lab/flow-load.mjs', import.meta.url)),
+        url,
+        certificates.gatewayPin,
+        'alice',
+        'secret',
+        corporateAddress,
+        `${sessions}`,
+      ],
       { input: '', keepInputOpen: true },
     )
     await load.waitFor(/ready/, { timeoutMs: 60_000 })
@@ -139,10 +152,13 @@ needs(
       expect(opened).toMatchObject({ done: flows, failures: {} })
       expect(descriptors() - idle).toBe(flows)
       const open = await memory()
-      expect(await command<Tally>('echo')).toMatchObject({ done: flows, failures: {} })
+      const answered = await command<Tally>('echo')
+      expect(answered).toMatchObject({ done: flows, failures: {} })
       const echoed = await memory()
-      expect(await command<Tally>('close')).toMatchObject({ done: flows, failures: {} })
-      return { seconds: opened.seconds, open, echoed, closed: await settled(idle, mostHeap) }
+      const ended = await command<Tally>('close')
+      expect(ended).toMatchObject({ done: flows, failures: {} })
+      const seconds = [opened, answered, ended].map(({ seconds }) => seconds.toFixed(1))
+      return { seconds, open, echoed, closed: await settled(idle, mostHeap) }
     }
     const before = await memory()
     // The stack keeps up to 16 MiB of buffers for whoever comes next, and tables as long as they once were.
@@ -151,7 +167,7 @@ needs(
     const kilobytesAFlow = (bytes: number) => (bytes / flows / 1024).toFixed(1)
     const perFlow = (heapOf(first.echoed) - heapOf(before)) / flows
     console.log(
-      `${flows} flows in ${sessions} sessions, opened in ${first.seconds.toFixed(1)} s; KiB a flow: ` +
+      `${flows} flows in ${sessions} sessions, opened, answered, ended in ${first.seconds} s; KiB a flow: ` +
         `${kilobytesAFlow(heapOf(first.open) - heapOf(before))} of heap when open, ` +
         `${kilobytesAFlow(heapOf(first.echoed) - heapOf(before))} after its echo, ` +
         `${kilobytesAFlow(first.echoed.rss - before.rss)} of RSS. Heap when all are closed, in MiB: ` +
@@ -166,7 +182,7 @@ needs(
     const idle = descriptors()
     // A first round fills what is kept for reuse.
     await command<Tally>(`churn ${Math.min(churnSeconds, 5)} ${churnRate}`)
-    const before = await settled(idle, Number.POSITIVE_INFINITY)
+    const before = await settled(idle)
     const { done, failures, seconds } = await command<Tally>(
       `churn ${churnSeconds} ${churnRate}`,
       (churnSeconds + 60) * 1000,

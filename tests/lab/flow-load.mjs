@@ -1,7 +1,7 @@
 // Many flows from our own client, over several sessions of the same user, to flow-services.mjs:
 //   node flow-load.mjs URL PIN USER PASSWORD ADDRESS SESSIONS
 // Prints "ready" when all sessions have their datagram channel, then reads commands, one a line, and answers each with
-// one JSON line:
+// one JSON line, with the seconds that it took:
 //   open COUNT           opens flows and keeps them
 //   echo                 each open flow sends bytes of its own, all at once, and awaits them back
 //   close                ends each open flow and waits for its end
@@ -44,7 +44,6 @@ async function spread(rate, more, one) {
   const failures = {}
   let done = 0
   let started = 0
-  const begin = performance.now()
   const session = async tunnel => {
     const every = (1000 * tunnels.length) / rate
     let next = performance.now()
@@ -67,7 +66,7 @@ async function spread(rate, more, one) {
     await Promise.all(Array.from({ length: atOnce }, worker))
   }
   await Promise.all(tunnels.map(session))
-  return { done, failures, seconds: (performance.now() - begin) / 1000 }
+  return { done, failures }
 }
 
 /** Sends bytes that no other flow sends and awaits exactly them. */
@@ -145,11 +144,10 @@ const commands = {
     return { readers: slow.length }
   },
   async download(session) {
-    const began = performance.now()
     const socket = await dial(tunnels[Number(session)], floodPort)
     let bytes = 0
     for await (const part of socket) bytes += part.every(byte => byte === 7) ? part.length : Number.NaN
-    return { bytes, seconds: (performance.now() - began) / 1000 }
+    return { bytes }
   },
   async abandon() {
     const alive = slow.filter(({ socket }) => !socket.destroyed).length
@@ -161,6 +159,8 @@ const commands = {
 console.log('ready')
 for await (const line of createInterface({ input: process.stdin })) {
   const [name, ...args] = line.split(' ')
-  console.log(JSON.stringify({ command: name, ...(await commands[name](...args)) }))
+  const began = performance.now()
+  const answer = await commands[name](...args)
+  console.log(JSON.stringify({ command: name, seconds: (performance.now() - began) / 1000, ...answer }))
 }
 for (const tunnel of tunnels) await tunnel.stop()
