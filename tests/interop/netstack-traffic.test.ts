@@ -127,15 +127,15 @@ needs(
     })
 
     test.each([
-      ['loss of 1 %', 2_000_000, { loss: 0.01, latencyMs: 2 }],
-      ['loss of 5 %', 1_000_000, { loss: 0.05, latencyMs: 2 }],
-      ['loss of 20 %', 100_000, { loss: 0.2, latencyMs: 2 }],
-      ['reordering', 2_000_000, { reorder: 0.25, reorderMs: 10, latencyMs: 2, jitterMs: 2 }],
+      ['loss of 1 %', 1_000_000, { loss: 0.01, latencyMs: 2 }],
+      ['loss of 5 %', 400_000, { loss: 0.05, latencyMs: 2 }],
+      ['loss of 20 %', 60_000, { loss: 0.2, latencyMs: 2 }],
+      ['reordering', 1_000_000, { reorder: 0.25, reorderMs: 10, latencyMs: 2, jitterMs: 2 }],
       ['duplicates', 2_000_000, { duplicate: 0.1, reorder: 0.05, reorderMs: 5, latencyMs: 1 }],
       ['corruption', 1_000_000, { corrupt: 0.02, latencyMs: 1 }],
       [
         'all of it, over a narrow link',
-        500_000,
+        250_000,
         { loss: 0.02, duplicate: 0.02, corrupt: 0.01, reorder: 0.05, latencyMs: 5, rateBps: 20_000_000 },
       ],
     ])('every byte arrives in spite of %s', async (_, bytes, conditions) => {
@@ -150,7 +150,7 @@ needs(
   })
 
   test('goodput at a loss of 1 %, beside that of two kernels over the same link', async () => {
-    const bytes = 6_000_000
+    const bytes = 4_000_000
     const expected = { bytes, sha256: contentHash(bytes) }
     await start('gateway', measured)
     const target = { address: families[0]!.far, bytes }

@@ -186,7 +186,7 @@ const allowances: Readonly<Record<string, Allowance>> = {
     step.name === 'no ACK flag' && linux.length === 0 && ours.length === 1 && /^R?A$/.test(ours[0]!.flags),
   // RFC 9293 §3.10.7.4, seventh: "Ignore the segment text". Ours says what it has, Linux says nothing.
   'data behind the FIN': (step, linux, ours, { peerEnded }) =>
-    peerEnded && step.length > 0 && linux.length === 0 && isAck(ours),
+    peerEnded && step.length > 0 && linux.length === 0 && isAck(ours) && step.at >= ours[0]!.ack,
   // RFC 9293 §3.10.7.4, first: what is old is answered and counts no further. Linux takes the acknowledgement of its FIN out of
   // a segment that ends where the stream does, and the connection is over.
   [lastAckRule]: (step, linux, ours, { over }) =>
