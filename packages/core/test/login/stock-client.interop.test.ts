@@ -231,7 +231,9 @@ needs('openssl', 'openconnect')('the stock openconnect client against ControlLis
     })
     const script = `bash -c 'env; printf E%099d 0 >&$VPNFD; cat <&$VPNFD >/dev/null'`
     const args = ['--passwd-on-stdin', '--user', 'alice', '--script-tun', '--script', script, ...pinned()]
-    const result = await run('openconnect', [...args, `https://127.0.0.1:${gateway.port}`], 'correct horse\n')
+    // The banner is handed to the script in the encoding of the client's locale, which may be none at all.
+    const command = ['LC_ALL=C.UTF-8', 'openconnect', ...args, `https://127.0.0.1:${gateway.port}`]
+    const result = await run('env', command, 'correct horse\n')
     expect(result.stderr + result.stdout).toContain('CSTP connected. DPD 31, Keepalive 19')
     expect(result.stderr + result.stdout).toContain("Received server disconnect: 01 'enough'")
     const environment = result.stdout.split('\n')

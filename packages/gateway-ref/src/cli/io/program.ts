@@ -116,7 +116,10 @@ function addDemoCommand(program: Command, context: ProgramContext): void {
     .command('demo')
     .description('run a gateway with an identity of its own, send traffic through it, and say what happened')
     .option('--once', 'end after the traffic: exit code 0, or 1 with the reason')
-    .option('--directory <folder>', 'where the identity and the user are kept', '.twinbore')
+    .option(
+      '--directory <folder>',
+      'where the identity and the user are kept (default: .twinbore, or, where that cannot be written, a temporary folder)',
+    )
     .option('--address <address>', 'address that the gateway listens on', '127.0.0.1')
     .option('--port <port>', 'port of the gateway; 0 lets the system choose', port, 8443)
     .addHelpText('after', demoHelp)

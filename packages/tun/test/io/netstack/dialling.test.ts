@@ -92,4 +92,4 @@ test('many short connections leave neither sockets nor memory', async () => {
   }
   await expect.poll(() => world.relay.stats()).toMatchObject({ tcpSockets: 0, stack: { bufferBytes: 0, dials: 0 } })
   expect(world.relay.stats().dials).toBe(rounds * 30)
-})
+}, 60_000)
