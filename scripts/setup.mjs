@@ -124,7 +124,12 @@ function readStamp(file) {
   return existsSync(file) ? readFileSync(file, 'utf8') : undefined
 }
 
+// A stamp only saves time: who may not write here, on a read-only root, looks again the next time.
 function writeStamp(file, value) {
-  mkdirSync(dirname(file), { recursive: true })
-  writeFileSync(file, value)
+  try {
+    mkdirSync(dirname(file), { recursive: true })
+    writeFileSync(file, value)
+  } catch (error) {
+    if (!['EROFS', 'EACCES', 'EPERM', 'ENOENT'].includes(error.code)) throw error
+  }
 }
