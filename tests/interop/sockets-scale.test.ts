@@ -20,7 +20,9 @@ const flows = Math.min(10_000, Math.floor(descriptorLimit() * 0.8) - 100)
 const slowReaders = 50
 const MIB = 1024 * 1024
 
-const lab = (name: string) => fileURLToPath(new URL(`../lab/${name}`, import.meta.url))
+const services = fileURLToPath(new URL('../lab/flow-services.mjs', import.meta.url))
+const loadProgram = fileURLToPath(new URL('../lab/flow-load.mjs', import.meta.url))
+const tellMemory = fileURLToPath(new URL('../lab/tell-memory.mjs', import.meta.url))
 const unprivileged = [
   '--reuid',
   '1000',
@@ -90,7 +92,7 @@ needs(
     workspace = new Workspace()
     network = await LabNetwork.create()
     const certificates = await makeCertificates(workspace)
-    await network.start('corporate', process.execPath, [lab('flow-services.mjs'), corporateAddress]).waitFor(/ready/)
+    await network.start('corporate', process.execPath, [services, corporateAddress]).waitFor(/ready/)
     const config = await configureGateway(workspace, {
       certificates,
       config: { listen: { address: '0.0.0.0', port }, egress: { mode: 'sockets' } },
@@ -107,7 +109,7 @@ needs(
       process.execPath,
       '--expose-gc',
       '--import',
-      lab('tell-memory.mjs'),
+      tellMemory,
       program,
       'gateway',
       '--config',
@@ -118,7 +120,7 @@ needs(
     load = network.start(
       'client',
       process.execPath,
-      [lab('flow-load.mjs'), url, certificates.gatewayPin, 'alice', 'secret', corporateAddress, `${sessions}`],
+      [loadProgram, url, certificates.gatewayPin, 'alice', 'secret', corporateAddress, `${sessions}`],
       { input: '', keepInputOpen: true },
     )
     await load.waitFor(/ready/, { timeoutMs: 60_000 })
