@@ -18,8 +18,6 @@ const [, , url, serverPin, username, password, host, sessionCount] = process.arg
 // Below what one client may have under way to one destination, and may open in a second.
 const atOnce = 24
 const newPerSecond = 180
-/** How much of a delay is made up for by flows in closer succession. */
-const catchUpMs = 3000
 const floodPort = 7111
 
 const tunnels = []
@@ -53,7 +51,7 @@ async function spread(rate, more, one) {
       while (more(started)) {
         const n = started++
         const at = next
-        next = Math.max(next, performance.now() - catchUpMs) + every
+        next = Math.max(next, performance.now() - every) + every
         const early = at - performance.now()
         if (early > 0) await sleep(early)
         try {
