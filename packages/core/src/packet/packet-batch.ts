@@ -8,6 +8,8 @@ export const Verdict = {
   drop: 1,
   /** Left the data path for the control plane (a handshake datagram, a control frame). */
   divert: 2,
+  /** Became a piece of an earlier slot, which names it by `next`. */
+  merged: 3,
 } as const
 
 export type Verdict = (typeof Verdict)[keyof typeof Verdict]
@@ -21,6 +23,8 @@ export interface PacketBatchOptions {
   readonly headroom?: number
   /** Free bytes behind each packet, for tags that are appended. @defaultValue 64 */
   readonly tailroom?: number
+  /** Bytes of the slab behind the slots' own places, where slots may be pointed to by `place`. @defaultValue 0 */
+  readonly sharedBytes?: number
 }
 
 /**
@@ -30,7 +34,13 @@ export interface PacketBatchOptions {
  * `owners[slot]` is a small integer that says whose packet it is; each stage documents what it expects and leaves there
  * (a socket's endpoint index, a DTLS association, a session).
  *
- * Memory: capacity * (headroom + slotBytes + tailroom) + 17 bytes a slot.
+ * A slot may hold a **super-packet**: the headers of one TCP or UDP packet and the payload of many, which only become packets
+ * of their own where they leave (segmentation offload). `segments`, `segmentBytes` and `partialChecksums` describe it; the length
+ * fields of its headers cover all of it. Its payload may lie in several places: then `next` chains the slots that hold the
+ * further pieces, whose verdict is `merged`. Stages that look at headers only need not care.
+ *
+ * Memory: capacity * (headroom + slotBytes + tailroom) + sharedBytes + 30 bytes a slot. The slab never moves: native code may
+ * keep its address for as long as the batch lives.
  */
 export class PacketBatch {
   readonly capacity: number
@@ -48,8 +58,21 @@ export class PacketBatch {
   readonly lengths: Int32Array
   readonly verdicts: Uint8Array
   readonly owners: Int32Array
-  /** Which place of the slab each slot has; a permutation, so that compacting never makes two slots share one. */
-  private readonly places: Int32Array
+  /** How many packets a slot stands for: 1, or those of a super-packet. */
+  readonly segments: Uint16Array
+  /** Payload bytes of each packet of a super-packet, the last one's may be fewer. 0 for a single packet. */
+  readonly segmentBytes: Uint16Array
+  /**
+   * 1 where the checksum field of TCP or UDP holds only the folded sum of the pseudo header, not inverted, and whoever sends
+   * the packet completes it (`NEEDS_CSUM` of virtio); 0 where the checksum is whole.
+   */
+  readonly partialChecksums: Uint8Array
+  /** The slot that holds the next piece of this slot's payload, or -1. */
+  readonly next: Int32Array
+  /** Where `next` is set: how many of the bytes lie at the slot's own offset, headers included. */
+  readonly ownLengths: Int32Array
+  /** Where the shared part of the slab begins. */
+  readonly sharedOffset: number
   /** Drops since creation, indexed by `DropReason`. */
   readonly drops: Float64Array
   /** How many slots are in use. */
@@ -61,14 +84,19 @@ export class PacketBatch {
     this.headroom = options.headroom ?? 64
     this.tailroom = options.tailroom ?? 64
     this.stride = this.headroom + this.slotBytes + this.tailroom
-    const slab = new ArrayBuffer(this.capacity * this.stride)
+    this.sharedOffset = this.capacity * this.stride
+    const slab = new ArrayBuffer(this.sharedOffset + (options.sharedBytes ?? 0))
     this.bytes = new Uint8Array(slab)
     this.view = new DataView(slab)
     this.offsets = new Int32Array(this.capacity)
     this.lengths = new Int32Array(this.capacity)
     this.verdicts = new Uint8Array(this.capacity)
     this.owners = new Int32Array(this.capacity)
-    this.places = Int32Array.from({ length: this.capacity }, (_, i) => i)
+    this.segments = new Uint16Array(this.capacity)
+    this.segmentBytes = new Uint16Array(this.capacity)
+    this.partialChecksums = new Uint8Array(this.capacity)
+    this.next = new Int32Array(this.capacity)
+    this.ownLengths = new Int32Array(this.capacity)
     this.drops = new Float64Array(DROP_REASON_COUNT)
   }
 
@@ -84,11 +112,24 @@ export class PacketBatch {
   /** Takes the next slot, empty, its packet starting behind the headroom. Returns its number, or -1 when the batch is full. */
   reserve(owner = -1): number {
     if (this.count === this.capacity) return -1
+    return this.place(this.count * this.stride + this.headroom, 0, owner)
+  }
+
+  /**
+   * Takes the next slot for bytes that lie anywhere in the slab, such as in its shared part. Returns its number, or -1 when the
+   * batch is full.
+   */
+  place(offset: number, length: number, owner = -1): number {
+    if (this.count === this.capacity) return -1
     const slot = this.count++
-    this.offsets[slot] = this.places[slot]! * this.stride + this.headroom
-    this.lengths[slot] = 0
+    this.offsets[slot] = offset
+    this.lengths[slot] = length
     this.verdicts[slot] = Verdict.forward
     this.owners[slot] = owner
+    this.segments[slot] = 1
+    this.segmentBytes[slot] = 0
+    this.partialChecksums[slot] = 0
+    this.next[slot] = -1
     return slot
   }
 
@@ -102,39 +143,31 @@ export class PacketBatch {
     return slot
   }
 
-  /** A view of a slot's packet; for cold paths (it allocates). Valid until the batch is reset or compacted. */
+  /**
+   * A slot's packet; for cold paths (it allocates). Valid until the batch is reset. A view of the slab, unless the
+   * payload lies in several places: then a copy.
+   */
   packet(slot: number): Uint8Array {
     const offset = this.offsets[slot]!
-    return this.bytes.subarray(offset, offset + this.lengths[slot]!)
+    if (this.next[slot] === -1) return this.bytes.subarray(offset, offset + this.lengths[slot]!)
+    const whole = new Uint8Array(this.lengths[slot]!)
+    whole.set(this.bytes.subarray(offset, offset + this.ownLengths[slot]!))
+    let at = this.ownLengths[slot]!
+    for (let piece = this.next[slot]!; piece !== -1; piece = this.next[piece]!) {
+      whole.set(this.bytes.subarray(this.offsets[piece]!, this.offsets[piece]! + this.lengths[piece]!), at)
+      at += this.lengths[piece]!
+    }
+    return whole
   }
 
-  /** Gives a slot up and counts why. */
+  /** Gives a slot up, with all packets that it stands for, and counts why. */
   drop(slot: number, reason: DropReason): void {
     this.verdicts[slot] = Verdict.drop
-    this.drops[reason] = this.drops[reason]! + 1
+    this.drops[reason] = this.drops[reason]! + this.segments[slot]!
   }
 
   /** Hands a slot to the control plane. */
   divert(slot: number): void {
     this.verdicts[slot] = Verdict.divert
-  }
-
-  /** Removes the slots that are not `forward`. Slots move up, the bytes of the slab stay where they are. */
-  compact(): void {
-    let kept = 0
-    for (let slot = 0; slot < this.count; slot++) {
-      if (this.verdicts[slot] !== Verdict.forward) continue
-      if (kept !== slot) {
-        this.offsets[kept] = this.offsets[slot]!
-        this.lengths[kept] = this.lengths[slot]!
-        this.verdicts[kept] = Verdict.forward
-        this.owners[kept] = this.owners[slot]!
-        const place = this.places[kept]!
-        this.places[kept] = this.places[slot]!
-        this.places[slot] = place
-      }
-      kept++
-    }
-    this.count = kept
   }
 }

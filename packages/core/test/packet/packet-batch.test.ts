@@ -1,5 +1,4 @@
 import { DROP_REASON_COUNT, DropReason, dropReasonName, PacketBatch, Verdict } from '@twinbore/core/packet'
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 
 test('a batch takes capacity packets, each with headroom and tailroom, and then says that it is full', () => {
@@ -30,40 +29,34 @@ test('drops are counted by reason, and every reason has its own name', () => {
   expect(dropReasonName(999)).toBe('reason-999')
 })
 
-test('compacting and refilling again and again keeps every packet, its owner, and places apart (model)', () => {
-  const step = fc.oneof(
-    fc.record({ push: fc.uint8Array({ minLength: 1, maxLength: 8 }), owner: fc.nat({ max: 1000 }) }),
-    fc.record({ kill: fc.nat(), divert: fc.boolean() }),
-    fc.constant('compact' as const),
-  )
-  fc.assert(
-    fc.property(fc.array(step, { maxLength: 60 }), steps => {
-      const batch = new PacketBatch({ capacity: 6, slotBytes: 8, headroom: 2, tailroom: 2 })
-      let model: { bytes: number[]; owner: number; alive: boolean }[] = []
-      for (const step of steps) {
-        if (step === 'compact') {
-          batch.compact()
-          model = model.filter(entry => entry.alive)
-        } else if ('push' in step) {
-          const slot = batch.push(step.push, step.owner)
-          expect(slot).toBe(model.length === 6 ? -1 : model.length)
-          if (slot !== -1) model.push({ bytes: [...step.push], owner: step.owner, alive: true })
-        } else if (model.length > 0) {
-          const slot = step.kill % model.length
-          if (step.divert) batch.divert(slot)
-          else batch.drop(slot, DropReason.filtered)
-          model[slot]!.alive = false
-        }
-        expect(batch.count).toBe(model.length)
-        const offsets = new Set(Array.from(batch.offsets.subarray(0, batch.count)))
-        expect(offsets.size).toBe(batch.count)
-        for (const [slot, entry] of model.entries()) {
-          expect([...batch.packet(slot)]).toEqual(entry.bytes)
-          expect(batch.owners[slot]).toBe(entry.owner)
-          expect(batch.verdicts[slot] === Verdict.forward).toBe(entry.alive)
-        }
-      }
-    }),
-    { numRuns: 400 },
-  )
+test('a slot can lie in the shared part of the slab, and the places of later slots stay their own', () => {
+  const batch = new PacketBatch({ capacity: 3, slotBytes: 8, headroom: 2, tailroom: 2, sharedBytes: 100 })
+  expect(batch.bytes.length).toBe(3 * 12 + 100)
+  batch.bytes.set([7, 8, 9], batch.sharedOffset + 50)
+  expect(batch.place(batch.sharedOffset + 50, 3, 5)).toBe(0)
+  expect(batch.push(Uint8Array.of(1))).toBe(1)
+  expect(batch.packet(0)).toEqual(Uint8Array.of(7, 8, 9))
+  expect(batch.offsets[1]).toBe(12 + 2)
+  batch.push(Uint8Array.of(1))
+  expect(batch.place(0, 1)).toBe(-1)
+})
+
+test('a super-packet is put together from its pieces, and dropped as all of its packets', () => {
+  const batch = new PacketBatch({ capacity: 3, slotBytes: 8 })
+  for (const bytes of [[1, 2, 3, 4], [5, 6], [7]]) batch.push(Uint8Array.from(bytes))
+  batch.next[0] = 1
+  batch.next[1] = 2
+  batch.ownLengths[0] = 4
+  batch.lengths[0] = 7
+  batch.segments[0] = 3
+  batch.verdicts[1] = Verdict.merged
+  batch.verdicts[2] = Verdict.merged
+  expect(batch.packet(0)).toEqual(Uint8Array.of(1, 2, 3, 4, 5, 6, 7))
+  batch.drop(0, DropReason.filtered)
+  expect(batch.drops[DropReason.filtered]).toBe(3)
+  batch.reset()
+  const slot = batch.reserve()
+  expect([batch.segments[slot], batch.segmentBytes[slot], batch.partialChecksums[slot], batch.next[slot]]).toEqual([
+    1, 0, 0, -1,
+  ])
 })
