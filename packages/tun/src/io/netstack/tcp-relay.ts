@@ -1,11 +1,12 @@
 import { connect, type Socket } from 'node:net'
 import type { NetStackEndpoint } from '../../netstack/outputs.ts'
+import { CHUNK_BYTES, giveChunk, takeChunk } from './chunk-pool.ts'
 import { refusalOf } from './connect-refusal.ts'
 import type { RelayHost } from './relay-host.ts'
 import { isBroken } from './socket-probe.ts'
 
-/** What is read from a socket, and written to one, at a time. */
-const CHUNK_BYTES = 65_536
+/** Less than this gets memory of its own size: a whole chunk would wait for its socket with almost nothing in it. */
+const POOLED_BYTES = 16_384
 /** What may wait in the process for a socket to take it, before the client's window is left to close. */
 const WRITE_AHEAD_BYTES = 131_072
 
@@ -81,10 +82,16 @@ export class TcpRelay {
   upload(): void {
     const { host, socket, place } = this
     while (!this.isDialling && !socket.writableNeedDrain && !socket.writableEnded && !socket.destroyed) {
-      const bytes = host.stack.read(place.flow, host.now(), CHUNK_BYTES)
-      if (!bytes) break
+      const waiting = host.stack.readableBytes(place.flow)
+      if (waiting === 0) break
       this.activeAt = host.now()
-      socket.write(bytes)
+      if (waiting < POOLED_BYTES) socket.write(host.stack.read(place.flow, this.activeAt)!)
+      else {
+        const chunk = takeChunk()
+        const count = host.stack.readInto(place.flow, chunk, this.activeAt)
+        // The system reads the chunk until the callback.
+        socket.write(chunk.subarray(0, count), () => giveChunk(chunk))
+      }
     }
     this.passEnd()
   }
