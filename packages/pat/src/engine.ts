@@ -1,4 +1,4 @@
-import { DROP_REASON_COUNT } from '@twinbore/core/packet'
+import { DROP_REASON_COUNT, KeyedHash } from '@twinbore/core/packet'
 import { BufferedRandom } from './buffered-random.ts'
 import { FragmentCache } from './fragment-cache.ts'
 import { IcmpErrors } from './icmp-errors.ts'
@@ -7,7 +7,6 @@ import { Mappings } from './mappings.ts'
 import type { PatConfig } from './options.ts'
 import { Outputs } from './outputs.ts'
 import { PacketFacts } from './packet-facts.ts'
-import { KeyedHash } from './table/keyed-hash.ts'
 
 /** Outputs that may wait for `poll()`. */
 const maxOutputs = 16_384

@@ -3,12 +3,10 @@
 //
 // Refused: overlapping pieces, and then the rest of the datagram (RFC 5722 §3, applied to IPv4 too); more than 45 pieces;
 // more datagrams per sender or bytes in all than configured. Exact duplicates are ignored (RFC 8200 §4.5).
-import { DropReason } from '@twinbore/core/packet'
+import { DropReason, HashIndex, type KeyedHash } from '@twinbore/core/packet'
 import { V4_MAPPED } from './address.ts'
 import type { PatConfig } from './options.ts'
 import type { PacketFacts } from './packet-facts.ts'
-import { HashIndex } from './table/hash-index.ts'
-import type { KeyedHash } from './table/keyed-hash.ts'
 import { RowNumbers } from './table/rows.ts'
 
 /** RFC 8200 has no limit, Linux stops at 64 KiB; 45 pieces of 1500 bytes are that. */

@@ -2,6 +2,7 @@ import {
   buildIcmpError,
   IcmpType,
   Icmpv6Type,
+  type KeyedHash,
   mayAnswerWithIcmpError,
   UnreachableCode,
   Unreachablev6Code,
@@ -10,7 +11,6 @@ import { type AddressWords, addressBytes } from './address.ts'
 import type { PatConfig } from './options.ts'
 import type { Outputs } from './outputs.ts'
 import type { PacketFacts } from './packet-facts.ts'
-import type { KeyedHash } from './table/keyed-hash.ts'
 import { buildReset } from './tcp-reset.ts'
 import { TokenBuckets } from './token-buckets.ts'
 

@@ -1,5 +1,5 @@
+import type { KeyedHash } from '@twinbore/core/packet'
 import type { Random } from './options.ts'
-import type { KeyedHash } from './table/keyed-hash.ts'
 
 const buckets = 4096
 

@@ -4,7 +4,7 @@
 //
 // A session has the timer. The last session takes its mapping along, the last mapping its inside address, so that
 // nothing has to be swept. Live mappings are never evicted (RFC 6888 REQ-11).
-import { DropReason } from '@twinbore/core/packet'
+import { DropReason, type KeyedHash } from '@twinbore/core/packet'
 import { formatAddress, namesOneHost, prefixContains } from './address.ts'
 import type { Endpoint, PatProtocol, PortsExhaustedOutput } from './events.ts'
 import { SessionScope, sessionScope } from './filtering-behavior.ts'
@@ -13,7 +13,6 @@ import type { Outputs } from './outputs.ts'
 import { OutsideAddresses } from './outside-addresses.ts'
 import { type PacketFacts, Protocol } from './packet-facts.ts'
 import { InsideTable } from './table/inside-table.ts'
-import type { KeyedHash } from './table/keyed-hash.ts'
 import { MappingTable } from './table/mapping-table.ts'
 import { SessionTable } from './table/session-table.ts'
 import { TcpState } from './tcp-tracker.ts'

@@ -1,8 +1,7 @@
+import { HashIndex, type KeyedHash } from '@twinbore/core/packet'
 import { type AddressWords, isIpv4 } from './address.ts'
 import type { PatConfig } from './options.ts'
 import { excludedPortsBitmap, PortPool } from './port-pool.ts'
-import { HashIndex } from './table/hash-index.ts'
-import type { KeyedHash } from './table/keyed-hash.ts'
 
 /** Up to here comparing one by one is faster than a hash. */
 const fewAddresses = 4

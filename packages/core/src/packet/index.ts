@@ -31,6 +31,11 @@ export { fragmentIpv4 } from './fragment-ipv4.ts'
 export { buildIcmpError, type IcmpErrorOptions, mayAnswerWithIcmpError } from './icmp-error.ts'
 export { clampMss, clampMssToMtu } from './mss-clamp.ts'
 
+// What tables of packets' owners are built on.
+
+export { HashIndex } from './hash-index.ts'
+export { KeyedHash } from './keyed-hash.ts'
+
 // For people.
 
 export { ipv4Text, ipv6Text } from './address-text.ts'

@@ -1,5 +1,4 @@
-import { HashIndex } from './hash-index.ts'
-import type { KeyedHash } from './keyed-hash.ts'
+import { HashIndex, type KeyedHash } from '@twinbore/core/packet'
 import { grown, RowNumbers } from './rows.ts'
 
 /**

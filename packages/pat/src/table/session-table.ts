@@ -1,6 +1,5 @@
+import { HashIndex, type KeyedHash } from '@twinbore/core/packet'
 import { TcpWindows } from '../tcp-windows.ts'
-import { HashIndex } from './hash-index.ts'
-import type { KeyedHash } from './keyed-hash.ts'
 import { grown, RowNumbers } from './rows.ts'
 import { TimerWheel } from './timer-wheel.ts'
 

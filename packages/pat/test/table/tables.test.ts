@@ -1,38 +1,8 @@
 import { seededRandom } from '@twinbore/core/runtime'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { HashIndex } from '../../src/table/hash-index.ts'
-import { KeyedHash } from '../../src/table/keyed-hash.ts'
 import { RowNumbers } from '../../src/table/rows.ts'
 import { TimerWheel } from '../../src/table/timer-wheel.ts'
-
-test('a hash index behaves like a map of sets, also when everything collides', () => {
-  const step = fc.record({ add: fc.boolean(), hash: fc.integer({ min: 0, max: 20 }), row: fc.nat(60) })
-  fc.assert(
-    fc.property(fc.array(step, { maxLength: 300 }), steps => {
-      const index = new HashIndex(4)
-      const model = new Map<number, number>()
-      for (const { add, hash, row } of steps) {
-        const known = model.get(row)
-        if (add && known === undefined) {
-          index.insert(hash, row)
-          model.set(row, hash)
-        } else if (!add && known !== undefined) {
-          index.remove(known, row)
-          model.delete(row)
-        }
-      }
-      expect(index.count).toBe(model.size)
-      for (let hash = 0; hash <= 20; hash++) {
-        const found: number[] = []
-        for (let at = index.find(hash); at !== -1; at = index.findNext(at, hash)) found.push(index.rowAt(at))
-        const expected = [...model].filter(([, value]) => value === hash).map(([row]) => row)
-        expect(found.sort()).toEqual(expected.sort())
-      }
-    }),
-    { numRuns: 200 },
-  )
-})
 
 test('row numbers are never handed out twice and stop at the limit', () => {
   const rows = new RowNumbers(1000)
@@ -47,21 +17,6 @@ test('row numbers are never handed out twice and stop at the limit', () => {
   for (let i = 0; i < 300; i++) taken.add(rows.take())
   expect(taken.size).toBe(1000)
   expect(Math.max(...taken)).toBe(999)
-})
-
-test('keyed hashes differ between instances and spread neighbours', () => {
-  const a = new KeyedHash(seededRandom(1))
-  const b = new KeyedHash(seededRandom(2))
-  expect(a.words2(1, 2)).not.toBe(b.words2(1, 2))
-  const buckets = new Int32Array(1024)
-  for (let host = 0; host < 64; host++) {
-    for (let port = 0; port < 1024; port++) {
-      const bucket = a.words4(0, 0, 0xffff, (0x0a080000 + host) ^ (port << 8)) & 1023
-      buckets[bucket] = buckets[bucket]! + 1
-    }
-  }
-  // 64 a bucket are expected, a Poisson tail beyond 130 would be a miracle.
-  expect(Math.max(...buckets)).toBeLessThan(130)
 })
 
 test('the timer wheel meets every row in time, whatever happens in between', () => {

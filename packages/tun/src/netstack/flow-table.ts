@@ -1,6 +1,5 @@
+import { HashIndex, type KeyedHash } from '@twinbore/core/packet'
 import type { Source, SourceFlow } from './source.ts'
-import { HashIndex } from './table/hash-index.ts'
-import type { KeyedHash } from './table/keyed-hash.ts'
 
 /** Inside address, outside address, ports, protocol. */
 const keyWords = 10

@@ -5,12 +5,12 @@ import {
   IpProtocol,
   Ipv4Field,
   Ipv6Field,
+  KeyedHash,
   writeIpv4HeaderChecksum,
   writeTransportChecksum,
 } from '@twinbore/core/packet'
 import { isV4, writeAddress } from './address-words.ts'
 import type { NetStackConfig } from './options.ts'
-import { KeyedHash } from './table/keyed-hash.ts'
 
 const fragmentHeaderBytes = 8
 const identificationCounters = 1024

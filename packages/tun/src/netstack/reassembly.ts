@@ -6,6 +6,7 @@
 // that memory is only ever what has arrived.
 import {
   DropReason,
+  HashIndex,
   IPV6_HEADER_BYTES,
   IpProtocol,
   Ipv4Field,
@@ -18,14 +19,13 @@ import {
   ipv6FragmentIdentification,
   ipv6FragmentOffset,
   ipv6MoreFragments,
+  type KeyedHash,
   writeIpv4HeaderChecksum,
 } from '@twinbore/core/packet'
 import type { NetStackCounters } from './counters.ts'
 import type { NetStackConfig } from './options.ts'
 import type { PacketHead } from './packet-head.ts'
 import type { Source } from './source.ts'
-import { HashIndex } from './table/hash-index.ts'
-import type { KeyedHash } from './table/keyed-hash.ts'
 
 /** Source, destination, identification, and what of it is IPv4's: the protocol (RFC 791 §3.2). */
 const keyWords = 10

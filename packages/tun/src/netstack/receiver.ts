@@ -6,6 +6,7 @@ import {
   icmpType,
   isIcmpError,
   isIcmpv6Error,
+  KeyedHash,
   type PacketBatch,
   Verdict,
   verifyTransportChecksum,
@@ -20,7 +21,6 @@ import { PacketHead } from './packet-head.ts'
 import { Reassembly } from './reassembly.ts'
 import type { Source } from './source.ts'
 import type { StackContext } from './stack-context.ts'
-import { KeyedHash } from './table/keyed-hash.ts'
 import type { TcpFlows } from './tcp-flows.ts'
 import type { UdpFlow } from './udp/udp-flow.ts'
 import type { UdpFlows } from './udp/udp-flows.ts'

@@ -1,3 +1,4 @@
+import { KeyedHash } from '@twinbore/core/packet'
 import { sameWords, wordsOfBytes } from './address-words.ts'
 import { type NetStackCounters, newCounters } from './counters.ts'
 import { DrainSchedule } from './drain-schedule.ts'
@@ -11,7 +12,6 @@ import type { PacketHead } from './packet-head.ts'
 import { PacketWriter } from './packet-writer.ts'
 import { type Source, SourceTable } from './source.ts'
 import { DeadlineQueue } from './table/deadline-queue.ts'
-import { KeyedHash } from './table/keyed-hash.ts'
 
 /** A flow of any protocol, as the stack keeps it. */
 export interface StackFlow extends Flow {

@@ -1,10 +1,9 @@
-import { PacketBatch } from '@twinbore/core/packet'
+import { KeyedHash, PacketBatch } from '@twinbore/core/packet'
 import { seededRandom } from '@twinbore/core/runtime'
 import { expect, test } from 'vitest'
 import { DrainSchedule } from '../../src/netstack/drain-schedule.ts'
 import { netStackConfig } from '../../src/netstack/options.ts'
 import { type Source, type SourceFlow, SourceTable } from '../../src/netstack/source.ts'
-import { KeyedHash } from '../../src/netstack/table/keyed-hash.ts'
 
 /** A flow with a number of packets, each of one byte: its name. */
 class NamedFlow implements SourceFlow {

@@ -1,4 +1,4 @@
-import { DropReason, writeIpv4HeaderChecksum } from '@twinbore/core/packet'
+import { DropReason, KeyedHash, writeIpv4HeaderChecksum } from '@twinbore/core/packet'
 import { seededRandom } from '@twinbore/core/runtime'
 import { fragmentPacket, packetView, udpPacket } from '@twinbore/core/testing'
 import fc from 'fast-check'
@@ -11,7 +11,6 @@ import { PacketHead } from '../../src/netstack/packet-head.ts'
 import { PacketWriter } from '../../src/netstack/packet-writer.ts'
 import { Reassembly } from '../../src/netstack/reassembly.ts'
 import { SourceTable } from '../../src/netstack/source.ts'
-import { KeyedHash } from '../../src/netstack/table/keyed-hash.ts'
 
 const families = [
   { name: 'IPv4', source: '192.0.2.1', destination: '198.51.100.7' },

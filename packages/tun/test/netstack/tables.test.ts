@@ -1,3 +1,4 @@
+import { KeyedHash } from '@twinbore/core/packet'
 import { seededRandom } from '@twinbore/core/runtime'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -5,7 +6,6 @@ import { choosePort } from '../../src/netstack/ephemeral-port.ts'
 import { type Flow, FlowTable } from '../../src/netstack/flow-table.ts'
 import type { Source } from '../../src/netstack/source.ts'
 import { DeadlineQueue } from '../../src/netstack/table/deadline-queue.ts'
-import { KeyedHash } from '../../src/netstack/table/keyed-hash.ts'
 import { TokenBucket } from '../../src/netstack/table/token-bucket.ts'
 
 describe('DeadlineQueue', () => {

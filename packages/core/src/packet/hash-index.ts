@@ -1,16 +1,30 @@
 /**
- * Open addressing from 32-bit hashes to small row numbers. Keys stay with the owner, which compares them:
+ * Open addressing from 32-bit hashes to row numbers: the index behind tables of flows, mappings and sources. Keys stay in
+ * the tables, so the caller compares them:
  *
  *     for (let at = index.find(hash); at !== -1; at = index.findNext(at, hash)) if (same(index.rowAt(at))) ...
  *
- * Linear probing, at most half full, deletion by shifting back: churn leaves no tombstones. 8 bytes a slot.
+ * Linear probing, at most half full, deletion by shifting back: churn leaves no tombstones. 8 bytes a slot, two to four
+ * slots a row.
  */
 export class HashIndex {
   /** Row + 1; 0 is an empty slot. */
-  private rows: Int32Array = new Int32Array(64)
-  private hashes: Int32Array = new Int32Array(64)
-  private mask = 63
-  private count = 0
+  private rows: Int32Array
+  private hashes: Int32Array
+  private mask: number
+  /** Rows in the index. */
+  count = 0
+
+  /** @param slots - a power of two to begin with */
+  constructor(slots = 64) {
+    this.rows = new Int32Array(slots)
+    this.hashes = new Int32Array(slots)
+    this.mask = slots - 1
+  }
+
+  get memoryBytes(): number {
+    return this.rows.byteLength + this.hashes.byteLength
+  }
 
   /** The first slot whose hash is `hash`, or -1. */
   find(hash: number): number {
@@ -39,7 +53,7 @@ export class HashIndex {
     while (this.rows[hole] !== row + 1) hole = (hole + 1) & this.mask
     this.count--
     for (let at = (hole + 1) & this.mask; this.rows[at] !== 0; at = (at + 1) & this.mask) {
-      // A row moves into the hole unless its home lies between the hole and where it stands.
+      // A row may fill the hole when its home is not between the hole and where it stands.
       const home = this.hashes[at]! & this.mask
       if (((at - home) & this.mask) < ((at - hole) & this.mask)) continue
       this.rows[hole] = this.rows[at]!
