@@ -1,5 +1,7 @@
 // A kernel TUN in a network namespace of its own.
 import { fileURLToPath } from 'node:url'
+import { TcpFlag } from '@twinbore/core/packet'
+import { tcpPacket } from '@twinbore/core/testing'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { LabProcess, mustRun, runProgram } from '../../../../tests/lab/lab-process.ts'
 import { needs } from '../../../../tests/lab/needs.ts'
@@ -73,6 +75,35 @@ needs(
     expect((await ping('-M', 'do', '-s', `${size}`, '-c', '1', address)).output).toMatch(/1 received/)
     expect((await ping('-f', '-l', '60', '-c', '3000', address)).output).toMatch(/ 0% packet loss/)
     expect(await host.ask('stats')).toMatchObject({ readDrops: 0, writeDrops: 0 })
+  })
+
+  test.each([
+    { family: 'IPv4', source: '10.88.0.2', destination: '10.89.0.2', dontFragment: true },
+    { family: 'IPv6', source: 'fd88::2', destination: 'fd89::2', dontFragment: false },
+  ])('TCP segments that go in as one packet leave the host as they were ($family)', async ({ family, ...fields }) => {
+    const forwarding = ['net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1']
+    await mustRun('sysctl', ['-w', ...forwarding], { namespace })
+    await host.ask('open-far', { name: 'far', mtu: 1400, addresses: ['10.89.0.1/24', 'fd89::1/64'] })
+    const lengths = [1340, 1340, 1340, 1340, 77]
+    const segments = (hopLimit: number): string[] =>
+      lengths.map((length, i) => {
+        const flags = TcpFlag.ack | (i === lengths.length - 1 ? TcpFlag.psh : 0)
+        const payload = new Uint8Array(length).map((_, at) => at * 3 + i)
+        const ports = { sourcePort: 80, destinationPort: 50_000, sequenceNumber: 1 + 1340 * i }
+        // The kernel counts the identification of IPv4 on.
+        const identification = family === 'IPv4' && hopLimit < 64 ? i : 0
+        const packet = tcpPacket({ ...fields, ...ports, hopLimit, identification, flags, payload })
+        return Buffer.from(packet).toString('hex')
+      })
+    expect(await host.ask('write-all', segments(64))).toBe(lengths.length)
+    const arrived: string[] = []
+    const isTcp = (packet: string): boolean => packet.startsWith('06', family === 'IPv4' ? 18 : 12)
+    while (arrived.length < lengths.length) {
+      const { far } = (await host.next()) as { far: string }
+      if (isTcp(far)) arrived.push(far)
+    }
+    expect(arrived).toEqual(segments(63))
+    expect(await host.ask('stats')).toMatchObject({ packetsWritten: lengths.length, writeDrops: 0 })
   })
 
   test('what the kernel refuses is told apart', async () => {

@@ -75,6 +75,22 @@ const commands: Record<string, (value: never) => unknown> = {
     const reason = one.drops.findIndex(count => count > 0)
     return one.verdicts[0] === Verdict.drop ? dropReasonName(reason) : written
   },
+  'write-all': (packets: readonly string[]) => {
+    const all = new PacketBatch()
+    for (const packet of packets) all.push(Buffer.from(packet, 'hex'))
+    return device.write(all)
+  },
+  /** Opens a second device and tells each packet that comes out of it. */
+  'open-far': (options: object) => {
+    const far = openTun(options)
+    const arrived = new PacketBatch()
+    far.onReadable = () => {
+      arrived.reset()
+      far.read(arrived)
+      for (let slot = 0; slot < arrived.count; slot++) say({ far: Buffer.from(arrived.packet(slot)).toString('hex') })
+    }
+    return far.name
+  },
   open: (options: object) => {
     const other = openTun(options)
     other.close()

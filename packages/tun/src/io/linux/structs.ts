@@ -10,6 +10,7 @@ export const TUNSETIFF = 0x400454ca
 export const TUNSETPERSIST = 0x400454cb
 export const IFF_TUN = 0x0001
 export const IFF_NO_PI = 0x1000
+export const IFF_VNET_HDR = 0x4000
 export const IFF_TUN_EXCL = 0x8000
 
 /** linux/socket.h */

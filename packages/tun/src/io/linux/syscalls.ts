@@ -12,6 +12,8 @@ export interface Syscalls {
   close(descriptor: number): number
   read(descriptor: number, address: number, length: number): number
   write(descriptor: number, address: number, length: number): number
+  readv(descriptor: number, vectors: number, count: number): number
+  writev(descriptor: number, vectors: number, count: number): number
   ioctl(descriptor: number, request: number, argument: number): number
   socket(family: number, type: number, protocol: number): number
   send(descriptor: number, address: number, length: number, flags: number): number
@@ -35,6 +37,8 @@ function bind(library: NativeLibrary): Syscalls {
     close: library.function('close', 'int', ['int']),
     read: retried(library, library.function('read', 'int64', ['int', 'address', 'int64'])),
     write: retried(library, library.function('write', 'int64', ['int', 'address', 'int64'])),
+    readv: retried(library, library.function('readv', 'int64', ['int', 'address', 'int'])),
+    writev: retried(library, library.function('writev', 'int64', ['int', 'address', 'int'])),
     ioctl: library.function('ioctl', 'int', ['int', 'int64', 'address']),
     socket: library.function('socket', 'int', ['int', 'int', 'int']),
     send: retried(library, library.function('send', 'int64', ['int', 'address', 'int64', 'int'])),

@@ -3,9 +3,11 @@ import { TunError } from '../../errors.ts'
 import { DeviceCounters, type PacketDevice, type PacketDeviceStats } from '../../packet-device.ts'
 import type { Readiness } from '../native-library.ts'
 import { errno, errnoName } from './errno.ts'
+import { PacketIo } from './packet-io.ts'
 import {
   IFF_NO_PI,
   IFF_TUN,
+  IFF_VNET_HDR,
   IFREQ_BYTES,
   isInterfaceName,
   O_CLOEXEC,
@@ -21,7 +23,8 @@ import { type Syscalls, syscalls } from './syscalls.ts'
 const TUN_PATH = '/dev/net/tun'
 
 /**
- * A kernel TUN, one read or write call for each packet, bytes straight into and out of the batch's slab.
+ * A kernel TUN, one read call for each packet, one write call for each or for a run of TCP segments, bytes straight into
+ * and out of the batch's slab.
  *
  * The descriptor is non-blocking. Readiness comes from the event loop of the thread that opened the device. An open device
  * with an `onReadable` keeps the process alive, as an open socket does; `close` ends that. The interface disappears with
@@ -39,16 +42,15 @@ export class LinuxTunDevice implements PacketDevice {
   private readonly counters = new DeviceCounters()
   private descriptor: number
   private handler: (() => void) | undefined
-  /** The slab of the last batch and where it is; batches are few and live long. */
-  private slab: ArrayBuffer | undefined
-  private slabAddress = 0
+  private readonly packets: PacketIo
 
-  private constructor(system: Syscalls, descriptor: number, name: string, mtu: number) {
+  private constructor(system: Syscalls, descriptor: number, hasHeader: boolean, name: string, mtu: number) {
     this.system = system
     this.descriptor = descriptor
     this.name = name
     this.mtu = mtu
     this.watch = system.library.watch(descriptor)
+    this.packets = new PacketIo(system, descriptor, hasHeader)
   }
 
   /** Attaches to the interface of that name, or makes it; an empty name lets the kernel choose. @throws TunError */
@@ -61,8 +63,13 @@ export class LinuxTunDevice implements PacketDevice {
     if (descriptor === -1) throw openRefusal(system.lastError())
     const request = new ArrayBuffer(IFREQ_BYTES)
     const bytes = new Uint8Array(request)
-    writeIfreq(bytes, name, IFF_TUN | IFF_NO_PI)
-    if (system.ioctl(descriptor, TUNSETIFF, system.library.addressOf(request)) === -1) {
+    const attach = (flags: number): boolean => {
+      writeIfreq(bytes, name, flags)
+      return system.ioctl(descriptor, TUNSETIFF, system.library.addressOf(request)) !== -1
+    }
+    // What only looks like a Linux kernel may know no virtio headers.
+    const hasHeader = attach(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR)
+    if (!hasHeader && (system.lastError() !== errno.EINVAL || !attach(IFF_TUN | IFF_NO_PI))) {
       const refusal = attachRefusal(system.lastError(), name)
       system.close(descriptor)
       throw refusal
@@ -72,7 +79,7 @@ export class LinuxTunDevice implements PacketDevice {
       system.close(descriptor)
       throw refusal
     }
-    return new LinuxTunDevice(system, descriptor, readIfreqName(bytes), mtu)
+    return new LinuxTunDevice(system, descriptor, hasHeader, readIfreqName(bytes), mtu)
   }
 
   get onReadable(): (() => void) | undefined {
@@ -88,12 +95,11 @@ export class LinuxTunDevice implements PacketDevice {
 
   read(batch: PacketBatch): number {
     if (this.descriptor === -1) return 0
-    const base = this.addressOf(batch)
     const room = batch.slotBytes + Math.min(1, batch.tailroom)
     let added = 0
     let slot = batch.reserve()
     while (slot !== -1) {
-      const length = this.system.read(this.descriptor, base + batch.offsets[slot]!, room)
+      const length = this.packets.read(batch, slot, room)
       if (length > 0 && length <= batch.slotBytes) {
         batch.lengths[slot] = length
         this.counters.packetsRead++
@@ -112,19 +118,20 @@ export class LinuxTunDevice implements PacketDevice {
   }
 
   write(batch: PacketBatch): number {
-    if (this.descriptor === -1) return 0
-    const base = this.addressOf(batch)
     let written = 0
-    for (let slot = 0; slot < batch.count; slot++) {
+    let next = 0
+    for (let slot = 0; slot < batch.count && this.descriptor !== -1; slot = next) {
+      next = slot + 1
       if (batch.verdicts[slot] !== Verdict.forward) continue
-      const length = batch.lengths[slot]!
-      if (this.system.write(this.descriptor, base + batch.offsets[slot]!, length) === length) {
-        this.counters.packetsWritten++
-        this.counters.bytesWritten += length
-        written++
+      next = slot + this.packets.runLength(batch, slot)
+      const isRun = next - slot > 1
+      if (isRun ? this.packets.writeRun(batch, slot) : this.packets.write(batch, slot)) {
+        this.countWritten(batch, slot, next)
+        written += next - slot
       } else {
-        this.counters.writeDrops++
-        batch.drop(slot, this.writeFailed(this.system.lastError()))
+        this.counters.writeDrops += next - slot
+        const reason = this.writeFailed(this.system.lastError())
+        for (let lost = slot; lost < next; lost++) batch.drop(lost, reason)
       }
     }
     return written
@@ -136,11 +143,15 @@ export class LinuxTunDevice implements PacketDevice {
     this.watch.close()
     this.system.close(this.descriptor)
     this.descriptor = -1
-    this.slab = undefined
   }
 
   stats(): PacketDeviceStats {
     return this.counters.snapshot()
+  }
+
+  private countWritten(batch: PacketBatch, from: number, to: number): void {
+    this.counters.packetsWritten += to - from
+    for (let slot = from; slot < to; slot++) this.counters.bytesWritten += batch.lengths[slot]!
   }
 
   private turn(failed: boolean): void {
@@ -174,15 +185,6 @@ export class LinuxTunDevice implements PacketDevice {
     if (!told) return
     const loss = new TunError('ERR_TUN_SYSTEM', `the interface ${this.name} is gone (${name})`, { errno: name })
     setImmediate(() => told(loss))
-  }
-
-  private addressOf(batch: PacketBatch): number {
-    const slab = batch.bytes.buffer as ArrayBuffer
-    if (slab !== this.slab) {
-      this.slab = slab
-      this.slabAddress = this.system.library.addressOf(slab)
-    }
-    return this.slabAddress + batch.bytes.byteOffset
   }
 }
 
