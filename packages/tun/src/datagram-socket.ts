@@ -1,4 +1,4 @@
-import type { PacketBatch } from '@twinbore/core/packet'
+import type { PacketBatch, PacketBatchOptions } from '@twinbore/core/packet'
 import type { EndpointTable } from './endpoint-table.ts'
 
 /**
@@ -12,14 +12,24 @@ export interface DatagramSocket {
   /** The peers seen or sent to. An index that nobody retained is good until the next `receive`. */
   readonly endpoints: EndpointTable
   /**
-   * Appends waiting datagrams to `batch` until none waits or the batch is full. Returns how many slots it added; their
-   * owners are endpoint indices. A datagram longer than `slotBytes` takes no slot and is counted.
+   * The layout of the batches that `receive` fills without copying: with a shared part where the system hands over many
+   * datagrams in one piece. Other batches work too.
+   */
+  readonly batch: PacketBatchOptions
+  /** The system's number of the socket, for those who wait for it by themselves; undefined where there is none to have. */
+  readonly descriptor: number | undefined
+  /** Whether the last `receive` left nothing waiting. As long as it is false, another `receive` is due. */
+  readonly drained: boolean
+  /**
+   * Appends waiting datagrams to `batch` until none waits or the batch has no room (slots, or bytes of its shared part).
+   * Returns how many slots it added; their owners are endpoint indices. A datagram longer than `slotBytes` takes no slot
+   * and is counted, unless it lies in the shared part.
    */
   receive(batch: PacketBatch): number
   /**
    * Sends every slot whose verdict is `forward` to the endpoint that its owner names. Returns how many were handed to the
-   * system; the others get the verdict `drop` with `unknownPeer`, `tooBig` or `queueFull`. An error that comes later is
-   * counted and told to `onSendError`.
+   * system; the others get the verdict `drop` with `unknownPeer`, `tooBig`, `queueFull` or `deviceError`. An error that
+   * comes later is counted and told to `onSendError`.
    */
   send(batch: PacketBatch): number
   /** Sends one datagram. The bytes are copied before it returns. Returns whether it was handed to the system. */
@@ -62,6 +72,19 @@ export interface DatagramSocketStats {
   readonly sendQueueDrops: number
   /** Datagrams that the system refused, or whose endpoint is unknown. */
   readonly sendErrors: number
+  /** Calls of the system that brought datagrams. */
+  readonly receiveCalls: number
+  /** What they brought: one message is one datagram, or a train of equal ones that the system put together. */
+  readonly messagesReceived: number
+  /** Failures of receiving, other than that nothing waits. */
+  readonly receiveErrors: number
+  /** Calls of the system that took datagrams or refused them. */
+  readonly sendCalls: number
+  /** Trains of two or more datagrams that the system took in one piece, and how many datagrams they were. */
+  readonly trainsSent: number
+  readonly trainDatagramsSent: number
+  /** Trains that the system refused; their datagrams went out one by one. */
+  readonly trainsRefused: number
 }
 
 /** The counters of a socket while it counts. */
@@ -75,6 +98,13 @@ export class SocketCounters implements DatagramSocketStats {
   endpointTableDrops = 0
   sendQueueDrops = 0
   sendErrors = 0
+  receiveCalls = 0
+  messagesReceived = 0
+  receiveErrors = 0
+  sendCalls = 0
+  trainsSent = 0
+  trainDatagramsSent = 0
+  trainsRefused = 0
 
   snapshot(): DatagramSocketStats {
     return { ...this }

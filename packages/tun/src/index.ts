@@ -6,7 +6,10 @@ export { type Endpoint, EndpointTable, type EndpointTableOptions } from './endpo
 export { TunError, type TunErrorCode } from './errors.ts'
 export { MemoryDevice, type MemoryPairOptions, memoryPair } from './memory-device.ts'
 export {
+  type AdoptedSocketOptions,
+  type DatagramNotice,
   type DatagramSocketOptions,
+  type DatagramSupport,
   defaultDatagramBufferBytes,
   defaultReceiveQueue,
   defaultSendQueueBytes,

@@ -24,14 +24,57 @@ export interface DatagramSocketOptions {
   readonly sendBufferBytes?: number
   /** Whether another socket may be bound to the same address and port. @defaultValue false */
   readonly reuseAddr?: boolean
+  /**
+   * Whether several sockets share the address and port, and the system spreads peers over them. Not for the portable
+   * implementation. @defaultValue false
+   */
+  readonly reusePort?: boolean
   /** With `::`: refuse IPv4. @defaultValue false */
   readonly ipv6Only?: boolean
-  /** Datagrams that wait for the reader; the next is dropped and counted. One costs its length. @defaultValue 1024 */
+  /**
+   * Datagrams that wait for the reader; the next is dropped and counted. One costs its length. Only for the portable
+   * implementation: elsewhere they wait in the system's buffer. @defaultValue 1024
+   */
   readonly receiveQueue?: number
-  /** Bytes that may wait to be sent; a datagram beyond is dropped as `queueFull`. @defaultValue 8 MiB */
+  /** Bytes that may wait to be sent; a datagram beyond is dropped as `queueFull`. Only for the portable one, likewise. @defaultValue 8 MiB */
   readonly sendQueueBytes?: number
   /** Endpoints known at once (see EndpointTable). @defaultValue 65_536 */
   readonly endpoints?: number
+  /** False takes the portable implementation (`node:dgram`) even where there is a faster one. @defaultValue true */
+  readonly native?: boolean
+  /** False sends each datagram by itself, even where the system takes trains of equal ones in one piece. @defaultValue true */
+  readonly gso?: boolean
+  /** False receives each datagram by itself, even where the system can put trains of equal ones together. @defaultValue true */
+  readonly gro?: boolean
+  /** Called when the system does less than was asked, once for each code. */
+  readonly onNotice?: (notice: DatagramNotice) => void
+}
+
+/** What `adoptDatagramSocket` takes. */
+export interface AdoptedSocketOptions extends Pick<DatagramSocketOptions, 'endpoints' | 'gso' | 'onNotice'> {
+  /** The number of a bound UDP socket of this process. */
+  readonly descriptor: number
+  /** Whether `close` closes the descriptor too. @defaultValue false */
+  readonly closeDescriptor?: boolean
+}
+
+/** The system does less than was asked; the socket works all the same. */
+export interface DatagramNotice {
+  readonly code: 'receive-buffer-small' | 'send-buffer-small' | 'gso-off' | 'gro-off'
+  /** For logs. */
+  readonly message: string
+}
+
+/** What the datagram sockets of this process can do. */
+export interface DatagramSupport {
+  /** Whether sockets work by batched system calls; the portable implementation is taken otherwise. */
+  readonly native: boolean
+  /** Whether trains of equal datagrams are sent in one piece (UDP_SEGMENT). */
+  readonly gso: boolean
+  /** Whether trains are received in one piece (UDP_GRO). */
+  readonly gro: boolean
+  /** Why something is missing, for people. */
+  readonly reason?: string
 }
 
 export const defaultTunMtu = 1400

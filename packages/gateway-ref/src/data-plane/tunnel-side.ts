@@ -61,7 +61,7 @@ export class TunnelSide {
     const batch = this.received
     batch.reset()
     path.socket.receive(batch)
-    const drained = !batch.full
+    const { drained } = path.socket
     path.records.openDatagrams(batch, now)
     this.sessions.resolveAssociations(batch)
     unwrapDatagramFrames(batch, (slot, type) => {

@@ -1,4 +1,4 @@
-import { DropReason, type PacketBatch, Verdict } from '@twinbore/core/packet'
+import { DropReason, type PacketBatch, type PacketBatchOptions, Verdict } from '@twinbore/core/packet'
 import type { DatagramSendError, DatagramSocket, DatagramSocketStats, EndpointTable } from '@twinbore/tun'
 
 /** A switch that cuts UDP for every socket wrapped with it, as a firewall on the way would: silently, both ways. */
@@ -31,6 +31,18 @@ class CuttableSocket implements DatagramSocket {
 
   get endpoints(): EndpointTable {
     return this.inner.endpoints
+  }
+
+  get batch(): PacketBatchOptions {
+    return this.inner.batch
+  }
+
+  get descriptor(): number | undefined {
+    return this.inner.descriptor
+  }
+
+  get drained(): boolean {
+    return this.inner.drained
   }
 
   get onReadable(): (() => void) | undefined {

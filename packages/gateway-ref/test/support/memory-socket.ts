@@ -20,6 +20,8 @@ export class MemorySocket implements DatagramSocket {
   readonly localAddress: string
   readonly localPort: number
   readonly endpoints: EndpointTable = new EndpointTable()
+  readonly batch = {}
+  readonly descriptor = undefined
   readonly waiting: { from: MemorySocket; bytes: Uint8Array }[] = []
   /** What was sent, newest last. */
   readonly sent: Uint8Array[] = []
@@ -31,6 +33,10 @@ export class MemorySocket implements DatagramSocket {
     this.network = network
     this.localAddress = localAddress
     this.localPort = localPort
+  }
+
+  get drained(): boolean {
+    return this.waiting.length === 0
   }
 
   receive(batch: PacketBatch): number {

@@ -1,5 +1,5 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
-import { DropReason, type PacketBatch, Verdict } from '@twinbore/core/packet'
+import { DropReason, type PacketBatch, type PacketBatchOptions, Verdict } from '@twinbore/core/packet'
 import { type DatagramSocket, type DatagramSocketStats, SocketCounters } from '../../datagram-socket.ts'
 import { EndpointTable } from '../../endpoint-table.ts'
 import { TunError } from '../../errors.ts'
@@ -22,6 +22,8 @@ export class DgramSocket implements DatagramSocket {
   readonly localAddress: string
   readonly localPort: number
   readonly endpoints: EndpointTable
+  readonly batch: PacketBatchOptions = { capacity: 64, slotBytes: 2048 }
+  readonly descriptor = undefined
   onSendError: DatagramSocket['onSendError'] = undefined
   private readonly socket: Socket
   private readonly family: 4 | 6
@@ -58,6 +60,9 @@ export class DgramSocket implements DatagramSocket {
   /** Binds. @throws TunError `ERR_TUN_BIND` */
   static async open(address: string, options: DatagramSocketOptions): Promise<DgramSocket> {
     const family = address.includes(':') ? 6 : 4
+    if (options.reusePort) {
+      throw new TunError('ERR_TUN_BIND', 'reusePort needs the native implementation', { errno: 'EOPNOTSUPP' })
+    }
     const socket = createSocket({
       type: family === 6 ? 'udp6' : 'udp4',
       reuseAddr: options.reuseAddr ?? false,
@@ -95,6 +100,10 @@ export class DgramSocket implements DatagramSocket {
   set onReadable(handler: (() => void) | undefined) {
     this.handler = handler
     this.announce()
+  }
+
+  get drained(): boolean {
+    return this.waiting === 0
   }
 
   receive(batch: PacketBatch): number {
@@ -158,6 +167,8 @@ export class DgramSocket implements DatagramSocket {
 
   private arrived(message: Buffer, sender: RemoteInfo): void {
     if (this.closed) return
+    this.counters.receiveCalls++
+    this.counters.messagesReceived++
     if (this.waiting === this.messages.length) {
       this.counters.receiveQueueDrops++
       return
@@ -204,6 +215,7 @@ export class DgramSocket implements DatagramSocket {
       if (this.spare.length < MAX_SPARE && buffer.length === SPARE_BYTES) this.spare.push(buffer)
       if (error) this.refused(endpoint, (error as NodeJS.ErrnoException).code ?? 'error', length)
     })
+    this.counters.sendCalls++
     this.counters.datagramsSent++
     this.counters.bytesSent += length
     return undefined
