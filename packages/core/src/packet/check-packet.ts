@@ -3,7 +3,7 @@ import { verifyIpv4HeaderChecksum } from './checksum.ts'
 import { DropReason } from './drop-reason.ts'
 import { ICMP_HEADER_BYTES } from './icmp.ts'
 import { IpProtocol, ipVersion } from './ip-protocol.ts'
-import { IPV4_HEADER_BYTES, ipv4FragmentOffset, ipv4TotalLength } from './ipv4.ts'
+import { IPV4_HEADER_BYTES, Ipv4Field, ipv4FragmentOffset, ipv4Protocol, ipv4TotalLength } from './ipv4.ts'
 import { IPV6_HEADER_BYTES, ipv6FragmentHeader, ipv6FragmentOffset, ipv6PayloadLength } from './ipv6.ts'
 import { type PacketBatch, Verdict } from './packet-batch.ts'
 import { TCP_HEADER_BYTES, tcpHeaderLength } from './tcp.ts'
@@ -11,6 +11,12 @@ import { isFragment, isLaterFragment, locateTransport, transportOffset, transpor
 import { UDP_HEADER_BYTES, udpChecksum, udpLength } from './udp.ts'
 
 const maxDatagramBytes = 65535
+/** Version 4 and a header of 20 bytes. */
+const plainIpv4 = 0x45
+/** "More fragments" and the fragment offset. */
+const fragmentMask = 0x3fff
+/** An IPv4 header and the whole of what is shortest behind it. */
+const leastHeaders = IPV4_HEADER_BYTES + UDP_HEADER_BYTES
 
 /**
  * Checks that the bytes at `offset` are one whole IP packet: version, header length, the length field equal to `length`,
@@ -23,40 +29,95 @@ const maxDatagramBytes = 65535
  * Returns 0 for a good packet, otherwise `DropReason.malformed` or `DropReason.badChecksum`.
  */
 export function checkPacket(view: DataView, offset: number, length: number): 0 | DropReason {
-  if (length < IPV4_HEADER_BYTES) return DropReason.malformed
+  const location = examine(view, offset, length, length)
+  return location > 0 ? 0 : (-location as DropReason)
+}
+
+/**
+ * The location of the transport header of a good packet, or minus the reason why it is none.
+ *
+ * @param here - how many of the bytes lie at `offset`: all, or the headers and the first piece of a super-packet
+ */
+function examine(view: DataView, offset: number, length: number, here: number): number {
+  // Most packets have a header of 20 bytes, or one of 40, and TCP or UDP right behind it.
+  if (here >= leastHeaders && view.getUint8(offset) === plainIpv4) {
+    const protocol = ipv4Protocol(view, offset)
+    const whole = (view.getUint16(offset + Ipv4Field.flagsAndFragmentOffset) & fragmentMask) === 0
+    if (whole && (protocol === IpProtocol.tcp || protocol === IpProtocol.udp)) {
+      if (ipv4TotalLength(view, offset) !== length) return -DropReason.malformed
+      if (!plainHeaderIsRight(view, offset)) return -DropReason.badChecksum
+      const at = offset + IPV4_HEADER_BYTES
+      const reason = checkTransport(view, at, length - IPV4_HEADER_BYTES, here - IPV4_HEADER_BYTES, protocol, false, 4)
+      return reason === 0 ? protocol | (IPV4_HEADER_BYTES << 8) : -reason
+    }
+  }
+  return examineAny(view, offset, length, here)
+}
+
+function examineAny(view: DataView, offset: number, length: number, here: number): number {
+  if (here < IPV4_HEADER_BYTES) return -DropReason.malformed
   const version = ipVersion(view, offset)
-  const location = locateTransport(view, offset, length)
-  if (location === -1 || packetLength(view, offset, length) !== length) return DropReason.malformed
-  if (version === 4 && !verifyIpv4HeaderChecksum(view, offset)) return DropReason.badChecksum
+  const location = locateTransport(view, offset, here)
+  if (location === -1 || packetLength(view, offset, here) !== length) return -DropReason.malformed
+  if (version === 4 && !verifyIpv4HeaderChecksum(view, offset)) return -DropReason.badChecksum
   const distance = transportOffset(location)
   const protocol = transportProtocol(location)
   if (isLaterFragment(location)) {
     const position =
       version === 4
         ? ipv4FragmentOffset(view, offset)
-        : ipv6FragmentOffset(view, ipv6FragmentHeader(view, offset, length))
-    if (position + length - distance > maxDatagramBytes) return DropReason.malformed
-    return protocol === IpProtocol.tcp && position === 8 ? DropReason.malformed : 0
+        : ipv6FragmentOffset(view, ipv6FragmentHeader(view, offset, here))
+    if (position + length - distance > maxDatagramBytes) return -DropReason.malformed
+    return protocol === IpProtocol.tcp && position === 8 ? -DropReason.malformed : location
   }
-  return checkTransport(view, offset + distance, length - distance, protocol, isFragment(location), version)
+  const fragment = isFragment(location)
+  const reason = checkTransport(
+    view,
+    offset + distance,
+    length - distance,
+    here - distance,
+    protocol,
+    fragment,
+    version,
+  )
+  return reason === 0 ? location : -reason
+}
+
+/** Whether the checksum of an IPv4 header without options is right: its ten words, added at once. */
+function plainHeaderIsRight(view: DataView, offset: number): boolean {
+  const sum =
+    view.getUint16(offset) +
+    view.getUint16(offset + 2) +
+    view.getUint16(offset + 4) +
+    view.getUint16(offset + 6) +
+    view.getUint16(offset + 8) +
+    view.getUint16(offset + 10) +
+    view.getUint16(offset + 12) +
+    view.getUint16(offset + 14) +
+    view.getUint16(offset + 16) +
+    view.getUint16(offset + 18)
+  const folded = (sum & 0xffff) + (sum >>> 16)
+  // Once more for the carry; eleven words never carry twice.
+  return (folded & 0xffff) + (folded >>> 16) === 0xffff
 }
 
 function checkTransport(
   view: DataView,
   at: number,
   length: number,
+  here: number,
   protocol: number,
   fragment: boolean,
   version: number,
 ): 0 | DropReason {
   switch (protocol) {
     case IpProtocol.tcp: {
-      if (length < TCP_HEADER_BYTES) return DropReason.malformed
+      if (here < TCP_HEADER_BYTES) return DropReason.malformed
       const headerLength = tcpHeaderLength(view, at)
-      return headerLength < TCP_HEADER_BYTES || headerLength > length ? DropReason.malformed : 0
+      return headerLength < TCP_HEADER_BYTES || headerLength > here ? DropReason.malformed : 0
     }
     case IpProtocol.udp: {
-      if (length < UDP_HEADER_BYTES) return DropReason.malformed
+      if (here < UDP_HEADER_BYTES) return DropReason.malformed
       const stated = udpLength(view, at)
       // The length of a first fragment is that of the whole datagram.
       if (stated < UDP_HEADER_BYTES || (!fragment && stated > length)) return DropReason.malformed
@@ -64,7 +125,7 @@ function checkTransport(
     }
     case IpProtocol.icmp:
     case IpProtocol.icmpv6:
-      return length < ICMP_HEADER_BYTES ? DropReason.malformed : 0
+      return here < ICMP_HEADER_BYTES ? DropReason.malformed : 0
     default:
       return 0
   }
@@ -86,13 +147,23 @@ export function packetLength(view: DataView, offset: number, length: number): nu
   }
 }
 
-/** A stage: drops every packet of a batch that `checkPacket` refuses. */
+/** A stage: drops every packet of a batch that `checkPacket` refuses, and notes the `locations` of the others. */
 export function checkPackets(batch: PacketBatch): void {
   for (let slot = 0; slot < batch.count; slot++) {
     if (batch.verdicts[slot] !== Verdict.forward) continue
-    const reason = checkPacket(batch.view, batch.offsets[slot]!, batch.lengths[slot]!)
+    const reason = checkSlot(batch, slot)
     if (reason !== 0) batch.drop(slot, reason)
   }
+}
+
+/** What `checkPackets` does with one slot, but for the verdict: returns the reason to drop it, or 0. */
+export function checkSlot(batch: PacketBatch, slot: number): 0 | DropReason {
+  const length = batch.lengths[slot]!
+  const here = batch.next[slot] === -1 ? length : batch.ownLengths[slot]!
+  const location = examine(batch.view, batch.offsets[slot]!, length, here)
+  if (location < 0) return -location as DropReason
+  batch.locations[slot] = location
+  return 0
 }
 
 /**

@@ -4,6 +4,8 @@ import { ICMP_HEADER_BYTES, IcmpField, Icmpv6Type, icmpType, isIcmpError, isIcmp
 import { IpProtocol, ipVersion } from './ip-protocol.ts'
 import { IPV4_HEADER_BYTES, Ipv4Field, ipv4Destination, ipv4DscpAndEcn, ipv4Source } from './ipv4.ts'
 import { IPV6_HEADER_BYTES, Ipv6Field, ipv6TrafficClass } from './ipv6.ts'
+import type { PacketBatch } from './packet-batch.ts'
+import { cutPackets } from './super-packet.ts'
 import { isLaterFragment, locateTransport, transportOffset, transportProtocol } from './transport.ts'
 
 export interface IcmpErrorOptions {
@@ -61,6 +63,24 @@ export function buildIcmpError(
   bytes.set(triggerBytes.subarray(0, carried), header + ICMP_HEADER_BYTES)
   writeTransportChecksum(error, 0, header, messageLength, v4 ? IpProtocol.icmp : IpProtocol.icmpv6)
   return bytes
+}
+
+/**
+ * Builds the error about the packet in a slot. About a super-packet it is the error about its first packet, and a partial
+ * checksum is completed: who gets it, and a translator on the way, finds a packet that was on a wire, however it travelled
+ * here. (Kernels quote such a packet as it lies in memory, with the length of all and half a checksum; nobody has to
+ * verify that, but the quoted length would tell a sender of 1400 bytes about 60,000.)
+ */
+export function buildIcmpErrorAbout(
+  batch: PacketBatch,
+  slot: number,
+  options: IcmpErrorOptions,
+): Uint8Array | undefined {
+  const { view } = batch
+  if (batch.segments[slot] === 1 && batch.partialChecksums[slot] === 0)
+    return buildIcmpError(view, batch.offsets[slot]!, batch.lengths[slot]!, options)
+  const first = cutPackets(batch, slot, 1)[0]!
+  return buildIcmpError(new DataView(first.buffer), 0, first.length, options)
 }
 
 /**

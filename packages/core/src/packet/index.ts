@@ -5,7 +5,7 @@ export { PacketBatch, type PacketBatchOptions, Verdict } from './packet-batch.ts
 
 // The door, and where the transport header is.
 
-export { checkEmbeddedPacket, checkPacket, checkPackets, packetLength } from './check-packet.ts'
+export { checkEmbeddedPacket, checkPacket, checkPackets, checkSlot, packetLength } from './check-packet.ts'
 export {
   hasRoutingHeader,
   isFragment,
@@ -28,8 +28,9 @@ export * from './udp.ts'
 
 export * from './checksum.ts'
 export { fragmentIpv4 } from './fragment-ipv4.ts'
-export { buildIcmpError, type IcmpErrorOptions, mayAnswerWithIcmpError } from './icmp-error.ts'
-export { clampMss, clampMssToMtu } from './mss-clamp.ts'
+export { buildIcmpError, buildIcmpErrorAbout, type IcmpErrorOptions, mayAnswerWithIcmpError } from './icmp-error.ts'
+export { clampMss, clampMssToMtu, clampMssToMtus } from './mss-clamp.ts'
+export { cutPackets, writePartialChecksum } from './super-packet.ts'
 
 // What tables of packets' owners are built on.
 

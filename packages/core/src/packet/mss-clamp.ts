@@ -4,6 +4,7 @@ import { updateChecksum16 } from './checksum.ts'
 import { IpProtocol, ipVersion } from './ip-protocol.ts'
 import { IPV4_HEADER_BYTES } from './ipv4.ts'
 import { IPV6_HEADER_BYTES } from './ipv6.ts'
+import { type PacketBatch, Verdict } from './packet-batch.ts'
 import { TCP_HEADER_BYTES, TcpField, TcpFlag, tcpChecksum, tcpFlags, tcpHeaderLength } from './tcp.ts'
 import { isLaterFragment, locateTransport, transportOffset, transportProtocol } from './transport.ts'
 
@@ -23,11 +24,31 @@ export function clampMssToMtu(view: DataView, offset: number, length: number, mt
 }
 
 /**
- * Clamps the MSS option of the TCP header at `at`, and keeps the checksum right. Options are read only up to `end` and
+ * A stage: clamps what passed `checkPackets` to the MTU of its owner, an index into `mtus`. Packets that were not checked
+ * are looked at too.
+ */
+export function clampMssToMtus(batch: PacketBatch, mtus: Uint16Array): void {
+  const { view, offsets, lengths, locations, verdicts } = batch
+  for (let slot = 0; slot < batch.count; slot++) {
+    if (verdicts[slot] !== Verdict.forward) continue
+    const offset = offsets[slot]!
+    const location = locations[slot] || locateTransport(view, offset, lengths[slot]!)
+    if (location === -1 || transportProtocol(location) !== IpProtocol.tcp || isLaterFragment(location)) continue
+    const at = offset + transportOffset(location)
+    if (at + TCP_HEADER_BYTES > view.byteLength || (tcpFlags(view, at) & TcpFlag.syn) === 0) continue
+    const headers = (ipVersion(view, offset) === 4 ? IPV4_HEADER_BYTES : IPV6_HEADER_BYTES) + TCP_HEADER_BYTES
+    const maxMss = Math.max(1, mtus[batch.owners[slot]!]! - headers)
+    clampMss(view, at, offset + lengths[slot]!, maxMss, batch.partialChecksums[slot] === 1)
+  }
+}
+
+/**
+ * Clamps the MSS option of the TCP header at `at`, and keeps the checksum right: a partial one does not cover options, so
+ * it stays. Options are read only up to `end` and
  * up to the first malformed one. An absent option stays absent: its default (536 or 1220 bytes) fits every tunnel.
  * Returns whether it changed something.
  */
-export function clampMss(view: DataView, at: number, end: number, maxMss: number): boolean {
+export function clampMss(view: DataView, at: number, end: number, maxMss: number, partialChecksum = false): boolean {
   if (at + TCP_HEADER_BYTES > end || (tcpFlags(view, at) & TcpFlag.syn) === 0) return false
   const optionsEnd = Math.min(end, at + tcpHeaderLength(view, at))
   let changed = false
@@ -46,11 +67,12 @@ export function clampMss(view: DataView, at: number, end: number, maxMss: number
       const mss = view.getUint16(option + 2)
       if (mss > maxMss) {
         view.setUint16(option + 2, maxMss)
+        changed = true
+        if (partialChecksum) break
         // At an odd distance the two bytes lie in two words of the sum: as if swapped (RFC 1071 §2 (B)).
         const odd = ((option - at) & 1) !== 0
         const checksum = updateChecksum16(tcpChecksum(view, at), odd ? swap(mss) : mss, odd ? swap(maxMss) : maxMss)
         view.setUint16(at + TcpField.checksum, checksum)
-        changed = true
       }
     }
     option += length

@@ -39,7 +39,7 @@ export interface PacketBatchOptions {
  * fields of its headers cover all of it. Its payload may lie in several places: then `next` chains the slots that hold the
  * further pieces, whose verdict is `merged`. Stages that look at headers only need not care.
  *
- * Memory: capacity * (headroom + slotBytes + tailroom) + sharedBytes + 30 bytes a slot. The slab never moves: native code may
+ * Memory: capacity * (headroom + slotBytes + tailroom) + sharedBytes + 34 bytes a slot. The slab never moves: native code may
  * keep its address for as long as the batch lives.
  */
 export class PacketBatch {
@@ -71,6 +71,11 @@ export class PacketBatch {
   readonly next: Int32Array
   /** Where `next` is set: how many of the bytes lie at the slot's own offset, headers included. */
   readonly ownLengths: Int32Array
+  /**
+   * What `locateTransport` says of a packet that `checkPackets` found good, so that later stages need not look again; 0 of
+   * one that was not checked.
+   */
+  readonly locations: Int32Array
   /** Where the shared part of the slab begins. */
   readonly sharedOffset: number
   /** Drops since creation, indexed by `DropReason`. */
@@ -97,6 +102,7 @@ export class PacketBatch {
     this.partialChecksums = new Uint8Array(this.capacity)
     this.next = new Int32Array(this.capacity)
     this.ownLengths = new Int32Array(this.capacity)
+    this.locations = new Int32Array(this.capacity)
     this.drops = new Float64Array(DROP_REASON_COUNT)
   }
 
@@ -130,6 +136,7 @@ export class PacketBatch {
     this.segmentBytes[slot] = 0
     this.partialChecksums[slot] = 0
     this.next[slot] = -1
+    this.locations[slot] = 0
     return slot
   }
 
