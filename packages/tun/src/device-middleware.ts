@@ -64,6 +64,22 @@ class WrappedDevice implements PacketDevice {
     return this.inner.mtu
   }
 
+  get superPackets(): boolean {
+    return this.inner.superPackets
+  }
+
+  get superDatagrams(): boolean {
+    return this.inner.superDatagrams
+  }
+
+  get maxPacketBytes(): number {
+    return this.inner.maxPacketBytes
+  }
+
+  get descriptor(): number | undefined {
+    return this.inner.descriptor
+  }
+
   get onReadable(): (() => void) | undefined {
     return this.inner.onReadable
   }

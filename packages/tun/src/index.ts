@@ -5,6 +5,9 @@ export { type CaptureOptions, captured, lossy, traced } from './device-middlewar
 export { type Endpoint, EndpointTable, type EndpointTableOptions } from './endpoint-table.ts'
 export { TunError, type TunErrorCode } from './errors.ts'
 export { MemoryDevice, type MemoryPairOptions, memoryPair } from './memory-device.ts'
+export { coalescePackets } from './offload/coalesce.ts'
+export { Segmenter } from './offload/segmenter.ts'
+export { decodeVirtioHeader, encodeVirtioHeader, VIRTIO_HEADER_BYTES } from './offload/virtio-header.ts'
 export {
   type AdoptedSocketOptions,
   type DatagramNotice,

@@ -31,6 +31,9 @@ export function memoryPair(options: MemoryPairOptions = {}): [MemoryDevice, Memo
 export class MemoryDevice implements PacketDevice {
   readonly name: string
   readonly mtu: number
+  readonly superPackets = false
+  readonly superDatagrams = false
+  readonly descriptor = undefined
   /** Never called: memory does not get lost. */
   onLost: PacketDevice['onLost'] = undefined
   private readonly ring: (Uint8Array | undefined)[]
@@ -54,6 +57,10 @@ export class MemoryDevice implements PacketDevice {
     this.peer = peer
   }
 
+  get maxPacketBytes(): number {
+    return this.mtu
+  }
+
   get onReadable(): (() => void) | undefined {
     return this.handler
   }
@@ -74,8 +81,7 @@ export class MemoryDevice implements PacketDevice {
         this.counters.readDrops++
         continue
       }
-      this.counters.packetsRead++
-      this.counters.bytesRead += packet.length
+      this.counters.slotRead(1, packet.length)
       added++
     }
     return added
@@ -89,8 +95,7 @@ export class MemoryDevice implements PacketDevice {
       const length = batch.lengths[slot]!
       const reason = length > this.mtu ? DropReason.tooBig : this.peer!.accept(batch, slot)
       if (reason === undefined) {
-        this.counters.packetsWritten++
-        this.counters.bytesWritten += length
+        this.counters.slotWritten(1, length)
         written++
       } else {
         batch.drop(slot, reason)

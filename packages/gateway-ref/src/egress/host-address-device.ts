@@ -35,6 +35,22 @@ export class HostAddressDevice implements PacketDevice {
     return this.inner.mtu
   }
 
+  get superPackets(): boolean {
+    return this.inner.superPackets
+  }
+
+  get superDatagrams(): boolean {
+    return this.inner.superDatagrams
+  }
+
+  get maxPacketBytes(): number {
+    return this.inner.maxPacketBytes
+  }
+
+  get descriptor(): number | undefined {
+    return this.inner.descriptor
+  }
+
   get onReadable(): (() => void) | undefined {
     return this.inner.onReadable
   }

@@ -36,17 +36,19 @@ const TUN_PATH = '/dev/net/tun'
 export class LinuxTunDevice implements PacketDevice {
   readonly name: string
   mtu: number
+  readonly superPackets = false
+  readonly superDatagrams = false
   onLost: PacketDevice['onLost'] = undefined
   private readonly system: Syscalls
   private readonly watch: Readiness
   private readonly counters = new DeviceCounters()
-  private descriptor: number
+  private file: number
   private handler: (() => void) | undefined
   private readonly packets: PacketIo
 
   private constructor(system: Syscalls, descriptor: number, hasHeader: boolean, name: string, mtu: number) {
     this.system = system
-    this.descriptor = descriptor
+    this.file = descriptor
     this.name = name
     this.mtu = mtu
     this.watch = system.library.watch(descriptor)
@@ -82,19 +84,27 @@ export class LinuxTunDevice implements PacketDevice {
     return new LinuxTunDevice(system, descriptor, hasHeader, readIfreqName(bytes), mtu)
   }
 
+  get maxPacketBytes(): number {
+    return this.mtu
+  }
+
+  get descriptor(): number | undefined {
+    return this.file === -1 ? undefined : this.file
+  }
+
   get onReadable(): (() => void) | undefined {
     return this.handler
   }
 
   set onReadable(handler: (() => void) | undefined) {
     this.handler = handler
-    if (this.descriptor === -1) return
+    if (this.file === -1) return
     if (handler) this.watch.start(failed => this.turn(failed))
     else this.watch.stop()
   }
 
   read(batch: PacketBatch): number {
-    if (this.descriptor === -1) return 0
+    if (this.file === -1) return 0
     const room = batch.slotBytes + Math.min(1, batch.tailroom)
     let added = 0
     let slot = batch.reserve()
@@ -102,8 +112,7 @@ export class LinuxTunDevice implements PacketDevice {
       const length = this.packets.read(batch, slot, room)
       if (length > 0 && length <= batch.slotBytes) {
         batch.lengths[slot] = length
-        this.counters.packetsRead++
-        this.counters.bytesRead += length
+        this.counters.slotRead(1, length)
         added++
         slot = batch.reserve()
       } else if (length > 0) {
@@ -120,7 +129,7 @@ export class LinuxTunDevice implements PacketDevice {
   write(batch: PacketBatch): number {
     let written = 0
     let next = 0
-    for (let slot = 0; slot < batch.count && this.descriptor !== -1; slot = next) {
+    for (let slot = 0; slot < batch.count && this.file !== -1; slot = next) {
       next = slot + 1
       if (batch.verdicts[slot] !== Verdict.forward) continue
       next = slot + this.packets.runLength(batch, slot)
@@ -138,11 +147,11 @@ export class LinuxTunDevice implements PacketDevice {
   }
 
   close(): void {
-    if (this.descriptor === -1) return
+    if (this.file === -1) return
     this.handler = undefined
     this.watch.close()
-    this.system.close(this.descriptor)
-    this.descriptor = -1
+    this.system.close(this.file)
+    this.file = -1
   }
 
   stats(): PacketDeviceStats {
@@ -150,8 +159,9 @@ export class LinuxTunDevice implements PacketDevice {
   }
 
   private countWritten(batch: PacketBatch, from: number, to: number): void {
-    this.counters.packetsWritten += to - from
-    for (let slot = from; slot < to; slot++) this.counters.bytesWritten += batch.lengths[slot]!
+    let bytes = 0
+    for (let slot = from; slot < to; slot++) bytes += batch.lengths[slot]!
+    this.counters.slotWritten(to - from, bytes)
   }
 
   private turn(failed: boolean): void {
@@ -178,7 +188,7 @@ export class LinuxTunDevice implements PacketDevice {
   }
 
   private lose(error: number): void {
-    if (this.descriptor === -1) return
+    if (this.file === -1) return
     this.close()
     const name = errnoName(error)
     const told = this.onLost

@@ -24,6 +24,9 @@ export interface StackDeviceOptions {
 export class StackDevice implements PacketDevice {
   readonly name: string
   readonly mtu: number
+  readonly superPackets = false
+  readonly superDatagrams = false
+  readonly descriptor = undefined
   /** Never called: a stack doesn't get lost. */
   onLost: PacketDevice['onLost'] = undefined
   /** What the stack tells. */
@@ -66,6 +69,10 @@ export class StackDevice implements PacketDevice {
     else this.timer?.unref()
   }
 
+  get maxPacketBytes(): number {
+    return this.mtu
+  }
+
   /** The stack's time: use it for every call of the stack. */
   now(): number {
     return performance.now()
@@ -84,8 +91,7 @@ export class StackDevice implements PacketDevice {
     if (this.isClosed) return 0
     const before = batch.count
     this.stack.drain(batch, this.now())
-    for (let slot = before; slot < batch.count; slot++) this.counters.bytesRead += batch.lengths[slot]!
-    this.counters.packetsRead += batch.count - before
+    for (let slot = before; slot < batch.count; slot++) this.counters.slotRead(1, batch.lengths[slot]!)
     this.settle()
     return batch.count - before
   }
@@ -99,6 +105,7 @@ export class StackDevice implements PacketDevice {
     this.stack.handlePackets(batch, this.now())
     const after = tally(batch, Verdict.drop)
     const refused = after.packets - before.packets
+    this.counters.writes += offered.packets - refused
     this.counters.packetsWritten += offered.packets - refused
     this.counters.bytesWritten += offered.bytes - (after.bytes - before.bytes)
     this.counters.writeDrops += refused
