@@ -52,7 +52,8 @@ describe.each(packageNames)('package.json of %s', name => {
   })
 
   test('pins every dependency exactly', () => {
-    const loose = Object.entries(manifest.dependencies ?? {}).filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(version))
+    const all = { ...manifest.dependencies, ...manifest.optionalDependencies }
+    const loose = Object.entries(all).filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(version))
     expect(loose).toEqual([])
   })
 })

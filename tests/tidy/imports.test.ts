@@ -37,7 +37,8 @@ describe.each(packageNames)('%s', name => {
   })
 
   test('imports only what its package.json lists, and lists only what it imports', () => {
-    const listed = Object.keys(manifestOf(`packages/${name}`).dependencies ?? {})
+    const { dependencies, optionalDependencies } = manifestOf(`packages/${name}`)
+    const listed = Object.keys({ ...dependencies, ...optionalDependencies })
     const used = new Set(
       sourcesOf(name)
         .flatMap(importsOf)

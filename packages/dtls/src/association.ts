@@ -5,7 +5,7 @@ import { BatchSink, type DataSink } from './data-sink.ts'
 import type { AssociationOutput, Negotiated } from './events.ts'
 import type { Machine, Milliseconds } from './machine.ts'
 import { clientConfig, type DtlsClientOptions, type DtlsPeerServerOptions, peerServerConfig } from './options.ts'
-import { ACCEPTED, PeerState } from './peer-state.ts'
+import { ACCEPTED, FAILED, NOT_PLAIN_DATA, PeerState } from './peer-state.ts'
 import { MAX_PLAINTEXT_BYTES, recordEnd } from './record/record-header.ts'
 
 /**
@@ -86,9 +86,21 @@ export class DtlsAssociation implements Machine<AssociationOutput> {
     for (let slot = 0; slot < count; slot++) {
       if (batch.verdicts[slot] !== Verdict.forward) continue
       const start = batch.offsets[slot]!
+      const end = start + batch.lengths[slot]!
+      const length = this.peer.openData(batch.bytes, start, end, true)
+      if (length > 0) {
+        batch.offsets[slot] = start + this.peer.read!.protection.headerBytes
+        batch.lengths[slot] = length
+        continue
+      }
+      if (length !== NOT_PLAIN_DATA) {
+        this.counters.add(FAILED - length)
+        batch.verdicts[slot] = Verdict.drop
+        continue
+      }
       this.batchSink.owner = batch.owners[slot]!
       this.batchSink.aim(batch, slot)
-      this.batchSink.finish(this.handle(batch.bytes, start, start + batch.lengths[slot]!, this.batchSink, now))
+      this.batchSink.finish(this.handle(batch.bytes, start, end, this.batchSink, now))
     }
   }
 
@@ -140,7 +152,7 @@ export class DtlsAssociation implements Machine<AssociationOutput> {
         this.counters.add(Counter['malformed-record'])
         break
       }
-      const result = this.peer.handleRecord(bytes, at, stop, sink, now)
+      const result = this.peer.handleRecord(bytes, at, stop, sink, now, false)
       if (result === ACCEPTED) wasOfUse = true
       else this.counters.add(result)
       at = stop

@@ -3,7 +3,14 @@ export { DtlsAssociation } from './association.ts'
 export { type RecordBatch, SEAL_HEADROOM, SEAL_TAILROOM, Verdict } from './batch.ts'
 export { type CounterName, counterNames, type DtlsStats } from './counters.ts'
 export { type CipherSuite, type CipherSuiteName, cipherSuites } from './crypto/cipher-suites.ts'
-export type { AeadKey, AeadName, CryptoProvider, HashName } from './crypto/crypto-provider.ts'
+export type {
+  AeadKey,
+  AeadName,
+  CryptoProvider,
+  HashName,
+  RecordCipher,
+  RecordCipherMaker,
+} from './crypto/crypto-provider.ts'
 export { DtlsError, type DtlsErrorCode } from './errors.ts'
 export type { AssociationOutput, CloseReason, Negotiated, ServerOutput } from './events.ts'
 export { InvariantError, type Machine, type Milliseconds, type Random } from './machine.ts'

@@ -13,7 +13,7 @@ export interface PreSharedKey {
 
 /** What both roles can set. Everything but `crypto` and `random` has a default. */
 export interface DtlsOptions {
-  /** The primitives; `nodeCrypto` of `dtls/io`. */
+  /** The primitives; `systemCrypto` of `dtls/io`, or `nodeCrypto`, which needs no other package. */
   readonly crypto: CryptoProvider
   /** For hellos and cookie secrets; `nodeRandom` of `dtls/io`. */
   readonly random: Random

@@ -31,6 +31,7 @@ import { EarlyRecords } from './record/early-records.ts'
 import { MAX_FORGERIES, OpenFailure, ReadEpoch, WriteEpoch } from './record/epoch-keys.ts'
 import {
   ContentType,
+  isDataRecord,
   MAX_PLAINTEXT_BYTES,
   ProtocolVersion,
   RECORD_HEADER_BYTES,
@@ -49,6 +50,10 @@ const MAX_COURTESIES = 16
 
 /** What `handleRecord` gives for a record that was of use; any other result is a counter to bump. */
 export const ACCEPTED = -1
+
+/** Results of `openData` that are not a length. */
+export const NOT_PLAIN_DATA = -1
+export const FAILED = -2
 
 /** How a server's handshake begins. */
 export interface Origin {
@@ -121,9 +126,10 @@ export class PeerState implements HandshakeCarrier {
 
   /**
    * Takes the whole record in `[at, end)`; application data goes to `sink`. Returns `ACCEPTED` or the counter of a drop,
-   * which it leaves to the caller to bump, as another association may know the record.
+   * which it leaves to the caller to bump, as another association may know the record. Then `keeps` must be set, or the bytes
+   * of a record that does not authenticate are lost.
    */
-  handleRecord(bytes: Uint8Array, at: number, end: number, sink: DataSink, now: Milliseconds): number {
+  handleRecord(bytes: Uint8Array, at: number, end: number, sink: DataSink, now: Milliseconds, keeps: boolean): number {
     const epoch = recordEpoch(bytes, at)
     const version = recordVersion(bytes, at)
     if (this.state === 'closed' || this.state === 'idle') return Counter['unknown-epoch']
@@ -142,7 +148,26 @@ export class PeerState implements HandshakeCarrier {
     if (read === undefined || isEarlyData) {
       return this.early.keep(bytes, at, end) ? ACCEPTED : Counter['early-record-limit']
     }
-    return this.handleSecureRecord(read, bytes, at, end, sink, now)
+    return this.handleSecureRecord(read, bytes, at, end, sink, now, keeps)
+  }
+
+  /**
+   * Opens the datagram `[at, end)` in place if it is what most are: one record with application data. Returns the length of the
+   * plaintext, which begins at `at + read.protection.headerBytes`; `NOT_PLAIN_DATA` if it is anything else, untouched; or
+   * `FAILED - counter` for a drop.
+   */
+  openData(bytes: Uint8Array, at: number, end: number, isAlone: boolean): number {
+    const read = this.read
+    if (read === undefined || this.state !== 'established' || !isDataRecord(bytes, at, end)) return NOT_PLAIN_DATA
+    const sequence = recordSequence(bytes, at)
+    const length = read.open(bytes, at, end, sequence, !isAlone && read.doubts(sequence))
+    if (length > 0 && length <= this.readLimit) {
+      this.counters.add(Counter['records-opened'])
+      return length
+    }
+    if (length < 0) return FAILED - this.explain(read, length)
+    this.counters.add(Counter['records-opened'])
+    return FAILED - (length === 0 ? Counter['empty-record'] : Counter['oversized-record'])
   }
 
   /** Seals the plaintext of a slot in place, or drops and counts it. Returns whether it was sealed. */
@@ -252,8 +277,9 @@ export class PeerState implements HandshakeCarrier {
     end: number,
     sink: DataSink,
     now: Milliseconds,
+    keeps: boolean,
   ): number {
-    const length = read.open(bytes, at, end, recordSequence(bytes, at))
+    const length = read.open(bytes, at, end, recordSequence(bytes, at), keeps)
     if (length < 0) return this.explain(read, length)
     const from = at + read.protection.headerBytes
     this.counters.add(Counter['records-opened'])
@@ -331,7 +357,7 @@ export class PeerState implements HandshakeCarrier {
   private reviveEarly(sink: DataSink, now: Milliseconds): void {
     if (this.read === undefined) return
     for (const record of this.early.take()) {
-      const result = this.handleRecord(record, 0, record.length, sink, now)
+      const result = this.handleRecord(record, 0, record.length, sink, now, false)
       if (result !== ACCEPTED) this.counters.add(result)
     }
   }
@@ -405,6 +431,8 @@ export class PeerState implements HandshakeCarrier {
     if (this.state === 'handshaking') this.counters.add(Counter['handshakes-failed'])
     this.state = 'closed'
     this.outputs.push(output)
+    this.read?.protection.dispose()
+    this.write?.protection?.dispose()
     this.read = undefined
     this.write = undefined
     this.handshake = undefined

@@ -1,14 +1,18 @@
 // A server and its clients on a seeded link, in virtual time.
 import {
   type AssociationOutput,
+  type CryptoProvider,
   DtlsAssociation,
   type DtlsClientOptions,
   DtlsServer,
   type DtlsServerOptions,
   type ServerOutput,
 } from '../src/index.ts'
-import { nodeCrypto } from '../src/io/index.ts'
+import { nodeCrypto, systemCrypto } from '../src/io/index.ts'
 import { SeededRandom } from './seeded-random.ts'
+
+/** Primitives of the tests: those that a user gets, or node:crypto alone when the environment says `DTLS_CRYPTO=node`. */
+export const testCrypto: CryptoProvider = process.env.DTLS_CRYPTO === 'node' ? nodeCrypto : systemCrypto
 
 export const testKey: Uint8Array = new Uint8Array(32).fill(0x5a)
 export const testSession: Uint8Array = new Uint8Array(32).fill(0xa1)
@@ -62,7 +66,7 @@ export class World {
     this.random = new SeededRandom(seed)
     this.link = link
     this.server = new DtlsServer({
-      crypto: nodeCrypto,
+      crypto: testCrypto,
       random: this.random,
       findPsk: () => testKey,
       hostOf: endpoint => `host-${Math.floor(endpoint / 100)}`,
@@ -73,7 +77,7 @@ export class World {
   /** Adds a client and starts its handshake. */
   connect(options: Partial<DtlsClientOptions> = {}, endpoint = this.clients.length): TestClient {
     const association = new DtlsAssociation({
-      crypto: nodeCrypto,
+      crypto: testCrypto,
       random: this.random,
       psk: { identity: 'psk', key: testKey },
       sessionId: testSession,

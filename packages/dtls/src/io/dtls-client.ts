@@ -8,8 +8,9 @@ import type { DtlsClientOptions } from '../options.ts'
 import type { DatagramPort, RemoteEndpoint } from './datagram-port.ts'
 import { DeadlineTimer, monotonicNow } from './deadline-timer.ts'
 import type { DtlsSocket, DtlsSocketEvents } from './dtls-socket.ts'
-import { nodeCrypto, nodeRandom } from './node-crypto.ts'
+import { nodeRandom } from './node-crypto.ts'
 import { PortSender } from './port-sender.ts'
+import { systemCrypto } from './system-crypto.ts'
 
 /** Options of `connect`: those of a client, and where to. */
 export interface ConnectOptions extends Omit<DtlsClientOptions, 'role' | 'crypto' | 'random'> {
@@ -49,7 +50,7 @@ class DtlsClient extends EventEmitter<DtlsSocketEvents> implements DtlsSocket {
 
   constructor(options: ConnectOptions) {
     super()
-    const { address, port, socket, crypto = nodeCrypto, random = nodeRandom, ...rest } = options
+    const { address, port, socket, crypto = systemCrypto, random = nodeRandom, ...rest } = options
     this.association = new DtlsAssociation({ ...rest, crypto, random, role: 'client' })
     this.remote = { address, port }
     this.timer = new DeadlineTimer(() => {

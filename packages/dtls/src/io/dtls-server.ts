@@ -8,8 +8,9 @@ import type { DatagramPort, RemoteEndpoint } from './datagram-port.ts'
 import { DeadlineTimer, monotonicNow } from './deadline-timer.ts'
 import type { DtlsSocket, DtlsSocketEvents } from './dtls-socket.ts'
 import { EndpointNumbers } from './endpoint-numbers.ts'
-import { nodeCrypto, nodeRandom } from './node-crypto.ts'
+import { nodeRandom } from './node-crypto.ts'
 import { PortSender } from './port-sender.ts'
+import { systemCrypto } from './system-crypto.ts'
 
 /** Options of `createServer`: those of a server, without what concerns endpoints, which the shell knows itself. */
 export interface ServerShellOptions
@@ -54,7 +55,7 @@ export class DtlsServerShell extends EventEmitter<DtlsServerEvents> {
     super()
     const { endpoints } = this
     this.machine = new DtlsServer({
-      crypto: nodeCrypto,
+      crypto: systemCrypto,
       random: nodeRandom,
       ...options,
       hostOf: endpoint => endpoints.get(endpoint)?.address ?? '',

@@ -5,6 +5,9 @@ import { ReplayWindow } from './replay-window.ts'
 /** Failed openings after which a key is given up: 2^36, RFC 9147 §4.5.3. */
 export const MAX_FORGERIES: number = 2 ** 36
 
+/** How far ahead of the highest number seen a record is taken for granted to be the same peer's. */
+const DOUBT_DISTANCE = 1024
+
 /** Results of `ReadEpoch.open` that are not a length. */
 export const OpenFailure = {
   notAuthenticated: -1,
@@ -18,6 +21,7 @@ export class ReadEpoch {
   readonly window: ReplayWindow = new ReplayWindow()
   /** Records that did not authenticate. */
   forgeries = 0
+  private failedLast = false
 
   constructor(protection: RecordProtection) {
     this.protection = protection
@@ -25,15 +29,26 @@ export class ReadEpoch {
 
   /**
    * Opens the record in `[at, end)` in place. Returns the length of its plaintext, which begins at
-   * `at + protection.headerBytes`, or an `OpenFailure`; a failure changes neither window nor bytes.
+   * `at + protection.headerBytes`, or an `OpenFailure`; a failure does not change the window. Nor does it change the bytes
+   * where `keeps` is set, or `replayed` or `badLength` is the failure.
    */
-  open(bytes: Uint8Array, at: number, end: number, sequence: number): number {
+  open(bytes: Uint8Array, at: number, end: number, sequence: number, keeps: boolean): number {
     if (end - at > RECORD_HEADER_BYTES + MAX_FRAGMENT_BYTES) return OpenFailure.badLength
     if (!this.window.accepts(sequence)) return OpenFailure.replayed
-    const length = this.protection.open(bytes, at, end)
-    if (length >= 0) this.window.mark(sequence)
-    else if (length === OpenFailure.notAuthenticated) this.forgeries++
+    const length = this.protection.open(bytes, at, end, keeps)
+    if (length >= 0) {
+      this.window.mark(sequence)
+      this.failedLast = false
+    } else if (length === OpenFailure.notAuthenticated) {
+      this.forgeries++
+      this.failedLast = true
+    }
     return length
+  }
+
+  /** Whether a record of this number may well be under other keys: it is far from the last ones, or the last one was. */
+  doubts(sequence: number): boolean {
+    return this.failedLast || sequence - this.window.highest > DOUBT_DISTANCE
   }
 }
 

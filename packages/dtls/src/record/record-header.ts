@@ -36,6 +36,19 @@ export function recordEnd(bytes: Uint8Array, at: number, end: number): number {
   return stop > end || length > MAX_FRAGMENT_BYTES ? -1 : stop
 }
 
+/** Whether `[at, end)` is one whole record of DTLS 1.2 with application data of epoch 1. */
+export function isDataRecord(bytes: Uint8Array, at: number, end: number): boolean {
+  return (
+    end - at > RECORD_HEADER_BYTES &&
+    bytes[at] === ContentType.applicationData &&
+    bytes[at + 1] === 0xfe &&
+    bytes[at + 2] === 0xfd &&
+    bytes[at + 3] === 0 &&
+    bytes[at + 4] === 1 &&
+    ((bytes[at + 11]! << 8) | bytes[at + 12]!) === end - at - RECORD_HEADER_BYTES
+  )
+}
+
 /** The version of the record at `at`. */
 export function recordVersion(bytes: Uint8Array, at: number): number {
   return (bytes[at + 1]! << 8) | bytes[at + 2]!

@@ -6,7 +6,7 @@ import { BatchSink, type DataSink } from '../data-sink.ts'
 import type { AssociationOutput, ServerOutput } from '../events.ts'
 import { type Machine, type Milliseconds, OutputQueue } from '../machine.ts'
 import { type DtlsServerOptions, type ServerConfig, serverConfig } from '../options.ts'
-import { ACCEPTED, PeerState } from '../peer-state.ts'
+import { ACCEPTED, FAILED, NOT_PLAIN_DATA, PeerState } from '../peer-state.ts'
 import { MAX_PLAINTEXT_BYTES, recordEnd, recordEpoch, recordSequence } from '../record/record-header.ts'
 import { type AdmittedHello, HelloGate, isClientHello } from './hello-gate.ts'
 import { type Peer, PeerTable } from './peer-table.ts'
@@ -67,13 +67,39 @@ export class DtlsServer implements Machine<ServerOutput> {
    * `drop`. Further records of a datagram get slots at the end of the batch.
    */
   openDatagrams(batch: RecordBatch, now: Milliseconds): void {
-    const count = batch.count
+    const { count, bytes, offsets, lengths, verdicts, owners } = batch
+    let endpoint = -1
+    let peer: Peer | undefined
     for (let slot = 0; slot < count; slot++) {
-      if (batch.verdicts[slot] !== Verdict.forward) continue
-      const start = batch.offsets[slot]!
-      const end = start + batch.lengths[slot]!
+      if (verdicts[slot] !== Verdict.forward) continue
+      const start = offsets[slot]!
+      const end = start + lengths[slot]!
+      // Consecutive datagrams are mostly of one peer. Where a handshake is under way, the slow way is taken.
+      if (owners[slot] !== endpoint) {
+        endpoint = owners[slot]!
+        peer = this.peers.halfOpenAt(endpoint) === undefined ? this.peers.establishedAt(endpoint) : undefined
+      }
+      if (peer !== undefined) {
+        const length = peer.state.openData(bytes, start, end, false)
+        if (length > 0) {
+          offsets[slot] = start + peer.state.read!.protection.headerBytes
+          lengths[slot] = length
+          owners[slot] = peer.association
+          continue
+        }
+        if (length !== NOT_PLAIN_DATA) {
+          this.batchSink.aim(batch, slot)
+          this.settle(peer, now)
+          const result = this.elsewhere(FAILED - length, bytes, start, end, endpoint, this.batchSink, now)
+          if (result !== ACCEPTED) this.counters.add(result)
+          this.batchSink.finish(result === ACCEPTED)
+          endpoint = -1
+          continue
+        }
+      }
+      endpoint = -1
       this.batchSink.aim(batch, slot)
-      this.batchSink.finish(this.handle(batch.bytes, start, end, batch.owners[slot]!, this.batchSink, now))
+      this.batchSink.finish(this.handle(bytes, start, end, owners[slot]!, this.batchSink, now))
     }
   }
 
@@ -82,15 +108,16 @@ export class DtlsServer implements Machine<ServerOutput> {
    * `SEAL_HEADROOM` bytes before its plaintext and `SEAL_TAILROOM` behind it. What can't be sealed becomes `drop`.
    */
   sealDatagrams(batch: RecordBatch, now: Milliseconds): void {
-    for (let slot = 0; slot < batch.count; slot++) {
-      if (batch.verdicts[slot] !== Verdict.forward) continue
-      const peer = this.peers.association(batch.owners[slot]!)
+    const { count, verdicts, owners } = batch
+    for (let slot = 0; slot < count; slot++) {
+      if (verdicts[slot] !== Verdict.forward) continue
+      const peer = this.peers.association(owners[slot]!)
       if (peer === undefined) {
-        batch.verdicts[slot] = Verdict.drop
+        verdicts[slot] = Verdict.drop
         this.counters.add(Counter['unknown-association'])
       } else if (peer.state.sealSlot(batch, slot)) {
-        batch.owners[slot] = peer.endpoint
-        this.settle(peer, now)
+        owners[slot] = peer.endpoint
+        if (peer.state.outputs.length > 0) this.settle(peer, now)
       }
     }
   }
@@ -212,11 +239,24 @@ export class DtlsServer implements Machine<ServerOutput> {
       if (peer !== undefined) return this.feed(peer, bytes, at, end, sink, now)
       return established === undefined ? Counter['unknown-endpoint'] : Counter['unknown-epoch']
     }
-    let result = Counter['unknown-endpoint']
-    if (established !== undefined) {
-      result = this.feed(established, bytes, at, end, sink, now)
-      if (!isForeign(result)) return result
+    if (established === undefined) {
+      return this.elsewhere(Counter['unknown-endpoint'], bytes, at, end, endpoint, sink, now)
     }
+    const result = this.feed(established, bytes, at, end, sink, now)
+    return this.elsewhere(result, bytes, at, end, endpoint, sink, now)
+  }
+
+  /** Who else a record may be of that the association at its endpoint, if any, gave `result` for. */
+  private elsewhere(
+    result: number,
+    bytes: Uint8Array,
+    at: number,
+    end: number,
+    endpoint: number,
+    sink: DataSink & { owner: number },
+    now: Milliseconds,
+  ): number {
+    if (!isForeign(result)) return result
     const halfOpen = this.peers.halfOpenAt(endpoint)
     if (halfOpen !== undefined) {
       const other = this.feed(halfOpen, bytes, at, end, sink, now)
@@ -291,7 +331,7 @@ export class DtlsServer implements Machine<ServerOutput> {
     now: Milliseconds,
   ): number {
     sink.owner = peer.association
-    const result = peer.state.handleRecord(bytes, at, end, sink, now)
+    const result = peer.state.handleRecord(bytes, at, end, sink, now, true)
     this.settle(peer, now)
     return result
   }
@@ -376,6 +416,7 @@ export class DtlsServer implements Machine<ServerOutput> {
 /** Whether a record may be another peer's: this one's keys don't know it. */
 function isForeign(result: number): boolean {
   return (
+    result === Counter['unknown-endpoint'] ||
     result === Counter['not-authenticated'] ||
     result === Counter.replayed ||
     result === Counter['short-record'] ||

@@ -61,7 +61,7 @@ export class PeerTable {
   }
 
   halfOpenAt(endpoint: number): Peer | undefined {
-    return this.halfOpenByEndpoint.get(endpoint)
+    return this.halfOpenByEndpoint.size === 0 ? undefined : this.halfOpenByEndpoint.get(endpoint)
   }
 
   establishedAt(endpoint: number): Peer | undefined {

@@ -3,7 +3,7 @@ import { type Driver, drive } from '@twinbore/core/io'
 import { DropReason, type PacketBatch, Verdict } from '@twinbore/core/packet'
 import type { Clock, Milliseconds, Random } from '@twinbore/core/runtime'
 import { type AssociationOutput, DtlsAssociation, type Negotiated } from '@twinbore/dtls'
-import { nodeCrypto } from '@twinbore/dtls/io'
+import { systemCrypto } from '@twinbore/dtls/io'
 import type { DatagramSocket } from '@twinbore/tun'
 import type { DatagramPath } from '../../data-plane/tunnel-side.ts'
 import { CLIENT_ASSOCIATION } from '../client-data-plane.ts'
@@ -50,7 +50,7 @@ export class DatagramClient {
     socket.endpoints.retain(this.gateway)
     this.association = new DtlsAssociation({
       role: 'client',
-      crypto: nodeCrypto,
+      crypto: systemCrypto,
       random: options.random,
       psk: { identity: 'psk', key: options.pskKey },
       sessionId: options.offer.appId,

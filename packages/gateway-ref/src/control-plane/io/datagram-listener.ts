@@ -2,7 +2,7 @@ import type { DatagramLoss } from '@twinbore/core'
 import { type Driver, drive } from '@twinbore/core/io'
 import type { Clock, Random } from '@twinbore/core/runtime'
 import { type CloseReason, DtlsServer, type ServerOutput } from '@twinbore/dtls'
-import { nodeCrypto } from '@twinbore/dtls/io'
+import { systemCrypto } from '@twinbore/dtls/io'
 import type { DatagramSocket } from '@twinbore/tun'
 import type { DatagramPath } from '../../data-plane/tunnel-side.ts'
 import type { Logger } from '../../log/logger.ts'
@@ -42,7 +42,7 @@ export class DatagramListener {
     this.options = options
     const { socket, host, clock } = options
     this.server = new DtlsServer({
-      crypto: nodeCrypto,
+      crypto: systemCrypto,
       random: options.random,
       findPsk: appId => host.findPsk(appId),
       knowsSession: appId => host.knowsAppId(appId),
