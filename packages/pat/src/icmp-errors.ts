@@ -1,5 +1,6 @@
 import {
   buildIcmpError,
+  buildIcmpErrorAbout,
   IcmpType,
   Icmpv6Type,
   type KeyedHash,
@@ -125,7 +126,8 @@ export class IcmpErrors {
     }
     const length = facts.end - offset
     if (!mayAnswerWithIcmpError(view, offset, length, about) || !this.allows(facts, now)) return
-    const bytes = buildIcmpError(view, offset, length, about)
+    const { batch, slot } = facts
+    const bytes = batch ? buildIcmpErrorAbout(batch, slot, about) : buildIcmpError(view, offset, length, about)
     if (!bytes) return
     this.sent++
     this.outputs.push({ type: 'packet', direction, bytes })

@@ -17,11 +17,14 @@ export class Identifications {
     this.counters = Int32Array.from({ length: buckets }, () => random.uint32())
   }
 
-  /** The next one, 32 bits for IPv6 (RFC 7739); the lower 16 bits are for IPv4. */
-  next(outside: number, ipProtocol: number, b: number, c: number, d: number): number {
+  /**
+   * The next one, 32 bits for IPv6 (RFC 7739); the lower 16 bits are for IPv4. With `count` the next so many are taken:
+   * the packets of a super-packet count on from the first.
+   */
+  next(outside: number, ipProtocol: number, b: number, c: number, d: number, count = 1): number {
     const bucket = this.hash.words4((outside << 8) | ipProtocol, b, c, d) & (buckets - 1)
     const value = this.counters[bucket]!
-    this.counters[bucket] = value + 1
+    this.counters[bucket] = value + count
     return value
   }
 }

@@ -100,7 +100,7 @@ export class Mappings {
         : scope === SessionScope.address
           ? this.sessions.find(mapping, a, b, c, d, 0)
           : this.sessions.find(mapping, 0, 0, 0, 0, 0)
-    if (session === -1 || this.sessions.expiresAt[session]! > now) return session
+    if (session === -1 || this.sessions.expiresAt(session) > now) return session
     return -1
   }
 
@@ -120,7 +120,7 @@ export class Mappings {
     for (let n = 0; session !== -1 && n < knownAddressSearch; n++) {
       const i = session * 4
       if (remote[i] === a && remote[i + 1] === b && remote[i + 2] === c && remote[i + 3] === d) return true
-      session = this.sessions.nextOfMapping[session]!
+      session = this.sessions.nextOfMapping(session)
     }
     return false
   }
@@ -163,7 +163,7 @@ export class Mappings {
     // One of the same key may be there, due but not yet met by the wheel. It is continued.
     const stale = known ? sessions.find(mapping, a, b, c, d, keyPort) : sessions.find(mapping, 0, 0, 0, 0, 0)
     if (stale !== -1) {
-      sessions.state[stale] = 0
+      sessions.setState(stale, 0)
       sessions.expireAt(stale, now + this.ttls[protocol]!, now)
       return stale
     }
@@ -176,9 +176,7 @@ export class Mappings {
       : sessions.add(mapping, 0, 0, 0, 0, 0, first)
     table.firstSession[mapping] = session
     this.insides.sessions[inside] = count + 1
-    const expiresAt = now + this.ttls[protocol]!
-    sessions.expiresAt[session] = expiresAt
-    sessions.wheel.schedule(session, expiresAt, now)
+    sessions.schedule(session, now + this.ttls[protocol]!, now)
     return session
   }
 
@@ -193,7 +191,7 @@ export class Mappings {
       // With its last session the mapping goes, with its last mapping the inside address.
       const next = this.table.nextOfInside[mapping]!
       for (let session = this.table.firstSession[mapping]!; session !== -1; ) {
-        const following = this.sessions.nextOfMapping[session]!
+        const following = this.sessions.nextOfMapping(session)
         this.sessions.wheel.cancel(session)
         this.removeSession(session, 'removed', now)
         session = following
@@ -205,11 +203,12 @@ export class Mappings {
 
   /** Removes sessions whose time has come, up to a budget. */
   expire(now: number): void {
-    const { wheel, expiresAt } = this.sessions
+    const { sessions } = this
+    const { wheel } = sessions
     for (let met = 0; met < expiryBudget; met++) {
       const session = wheel.take(now)
       if (session === -1) return
-      const at = expiresAt[session]!
+      const at = sessions.expiresAt(session)
       if (at > now) wheel.schedule(session, at, now)
       else this.removeSession(session, 'idle', now)
     }
@@ -218,9 +217,9 @@ export class Mappings {
   /** Removes a session that isn't on the wheel, and what was there only because of it. */
   private removeSession(session: number, reason: 'idle' | 'removed', now: number): void {
     const { sessions, table, insides } = this
-    const mapping = sessions.mapping[session]!
+    const mapping = sessions.mapping(session)
     const inside = table.inside[mapping]!
-    const wasTracked = sessions.state[session]! >= TcpState.closing
+    const wasTracked = sessions.state(session) >= TcpState.closing
     const first = sessions.remove(session, table.firstSession[mapping]!)
     table.firstSession[mapping] = first
     insides.sessions[inside] = insides.sessions[inside]! - 1

@@ -1,5 +1,4 @@
 import {
-  checkPacket,
   DropReason,
   IcmpType,
   Icmpv6Type,
@@ -21,7 +20,7 @@ import {
   isFragment,
   isLaterFragment,
   locateTransport,
-  packetLength,
+  type PacketBatch,
   transportOffset,
   transportProtocol,
   udpDestinationPort,
@@ -72,18 +71,37 @@ export class PacketFacts {
   fragmentOffset = 0
   moreFragments = false
 
-  /** Reads a packet that may be followed by padding. Returns 0 or why it must be dropped. */
-  read(view: DataView, offset: number, available: number): 0 | DropReason {
-    const length = packetLength(view, offset, available)
-    if (length === -1 || length > available) return DropReason.malformed
-    const reason = checkPacket(view, offset, length)
-    if (reason !== 0) return reason
-    return this.readHeaders(view, offset, length)
+  /** What `locateTransport` says. */
+  location = 0
+  /** How many packets it stands for. */
+  segments = 1
+  /** Whether its checksum is partial, see `PacketBatch.partialChecksums`. */
+  partialChecksum = false
+  /** Where it is a slot of, or nothing for a packet that lies alone. */
+  batch: PacketBatch | undefined
+  slot = 0
+
+  /** Reads the packet of a slot that passed `checkSlot`. Returns 0 or why it must be dropped. */
+  readSlot(batch: PacketBatch, slot: number): 0 | DropReason {
+    const reason = this.readHeaders(batch.view, batch.offsets[slot]!, batch.lengths[slot]!, batch.locations[slot]!)
+    this.batch = batch
+    this.slot = slot
+    this.segments = batch.segments[slot]!
+    this.partialChecksum = batch.partialChecksums[slot] === 1
+    return reason
   }
 
-  /** Reads a packet whose headers were checked, such as one embedded in an ICMP error. */
-  readHeaders(view: DataView, offset: number, length: number): 0 | DropReason {
-    const location = locateTransport(view, offset, length)
+  /** Reads a packet whose headers were checked and that lies alone, such as one embedded in an ICMP error. */
+  readHeaders(
+    view: DataView,
+    offset: number,
+    length: number,
+    location: number = locateTransport(view, offset, length),
+  ): 0 | DropReason {
+    this.batch = undefined
+    this.segments = 1
+    this.partialChecksum = false
+    this.location = location
     this.version = ipVersion(view, offset)
     this.end = offset + length
     this.at = offset + transportOffset(location)

@@ -69,6 +69,7 @@ export function clearFlowLabel(view: DataView, offset: number): void {
  * Replaces a port or echo identifier and patches the transport checksum, where as much of the header is there.
  *
  * @param addressDelta - of the address that was replaced
+ * @param partialChecksum - whether the checksum of TCP or UDP is partial, see `PacketBatch.partialChecksums`
  * @param end - behind the packet: embedded packets may be cut
  */
 export function rewriteTransport(
@@ -80,10 +81,17 @@ export function rewriteTransport(
   side: number,
   port: number,
   addressDelta: number,
+  partialChecksum = false,
 ): void {
   const portField = protocol === Protocol.icmp ? at + 4 : side === Side.source ? at : at + 2
   const portDelta = delta16(view.getUint16(portField), port)
   view.setUint16(portField, port)
+  if (partialChecksum) {
+    // The sum of the pseudo header, not inverted: there are no ports in it.
+    const field = at + (protocol === Protocol.tcp ? TcpField.checksum : UdpField.checksum)
+    view.setUint16(field, fold(view.getUint16(field) + addressDelta))
+    return
+  }
   switch (protocol) {
     case Protocol.tcp:
       patch(view, at + TcpField.checksum, end, portDelta + addressDelta)
@@ -115,7 +123,11 @@ function delta32(before: number, after: number): number {
 }
 
 function patched(checksum: number, delta: number): number {
-  let sum = (~checksum & 0xffff) + delta
+  return ~fold((~checksum & 0xffff) + delta) & 0xffff
+}
+
+/** Adds the carries of a sum, or of deltas, until 16 bits are left. */
+export function fold(sum: number): number {
   sum = (sum & 0xffff) + (sum >>> 16)
-  return ~((sum & 0xffff) + (sum >>> 16)) & 0xffff
+  return (sum & 0xffff) + (sum >>> 16)
 }

@@ -43,7 +43,7 @@ export function openTcpSession(
   at: number,
   length: number,
 ): void {
-  sessions.state[session] = direction === outbound ? TcpState.openingOutbound : TcpState.openingInbound
+  sessions.setState(session, direction === outbound ? TcpState.openingOutbound : TcpState.openingInbound)
   sessions.windows.begin(session, direction, view, at, length)
 }
 
@@ -60,7 +60,7 @@ export function trackTcpSegment(
 ): boolean {
   const flags = tcpFlags(view, at)
   const { windows } = sessions
-  let state = sessions.state[session]!
+  let state = sessions.state(session)
   if (isOpening(flags) && mayBeginAnew(sessions, session, state, direction, view, at)) {
     // A repeated SYN may come without the data of the first (RFC 7413 §4.1.3), which still can be acknowledged.
     const repeated = isOpeningState(state) && windows.repeatsOpening(session, direction, view, at)
@@ -68,14 +68,14 @@ export function trackTcpSegment(
     sessions.expireAt(session, now + config.tcpOpeningTtlMs, now)
     return true
   }
-  if (!windows.accept(session, direction, view, at, length)) {
+  if (!windows.accept(session, direction, view, at, length, flags)) {
     // The client is the owner of its session and may keep it; whoever is outside may not.
     if (direction === outbound && isIdleClass(state)) sessions.expireAt(session, now + config.tcpEstablishedTtlMs, now)
     return false
   }
   const before = state
   state = next(state, flags, direction)
-  sessions.state[session] = state
+  if (state !== before) sessions.setState(session, state)
   switch (state) {
     case TcpState.openingOutbound:
     case TcpState.openingInbound:

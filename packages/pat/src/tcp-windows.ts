@@ -2,17 +2,21 @@
 // connection when its data lies in the window that the other side opened, and when it acknowledges what was sent. Only
 // such segments may change the state of a session, so that nobody who guesses endpoints can end it (RFC 7857 §2.2).
 //
-// Directions are 0 (outbound) and 1 (inbound). Comparisons are modulo 2^32 (RFC 9293 §3.4).
+// Directions are 0 (outbound) and 1 (inbound). Of each direction a session's row keeps: `end`, behind the last byte that it
+// sent; `limit`, behind the last byte that it may send (before the other side answers, behind its own SYN); `acknowledged`,
+// the highest acknowledgment number that it sent; `window`, the largest that it offered, scaled; and its scale.
+//
+// Comparisons are modulo 2^32 (RFC 9293 §3.4).
 import {
   TCP_HEADER_BYTES,
+  TcpField,
   TcpFlag,
-  tcpAcknowledgmentNumber,
   tcpFlags,
   tcpHeaderLength,
   tcpSequenceNumber,
   tcpWindow,
 } from '@twinbore/core/packet'
-import { grown } from './table/rows.ts'
+import { type SessionRows, SessionWord } from './table/session-rows.ts'
 
 /** How far behind the newest data an acknowledgment may be, whatever the window: a full unscaled window and a bit. */
 const leastAckWindow = 66_000
@@ -21,144 +25,127 @@ const unheard = 255
 /** A SYN without the window scale option. */
 const noScale = 254
 const maxScale = 14
+/** Where the scales of the two directions stand in a row of `SessionRows`, in bytes. */
+const scaleByte = 13
 
-/** 34 bytes a row. */
+/** The windows of all TCP sessions, in their rows. */
 export class TcpWindows {
-  /** Behind the last byte that this direction sent. */
-  private end: Int32Array
-  /** Behind the last byte that it may send; before the other side answers, behind its own SYN. */
-  private limit: Int32Array
-  /** The highest acknowledgment number that it sent. */
-  private acknowledged: Int32Array
-  /** The largest window that it offered, scaled. */
-  private window: Int32Array
-  private scale: Uint8Array
+  private readonly rows: SessionRows
 
-  constructor(rows: number) {
-    this.end = new Int32Array(rows * 2)
-    this.limit = new Int32Array(rows * 2)
-    this.acknowledged = new Int32Array(rows * 2)
-    this.window = new Int32Array(rows * 2)
-    this.scale = new Uint8Array(rows * 2)
-  }
-
-  get memoryBytes(): number {
-    return this.end.length * 17
-  }
-
-  grow(rows: number): void {
-    this.end = grown(this.end, rows * 2)
-    this.limit = grown(this.limit, rows * 2)
-    this.acknowledged = grown(this.acknowledged, rows * 2)
-    this.window = grown(this.window, rows * 2)
-    this.scale = grown(this.scale, rows * 2)
+  constructor(rows: SessionRows) {
+    this.rows = rows
   }
 
   /** Begins anew with the first SYN of a connection, whose TCP header is at `at`. */
   begin(row: number, direction: number, view: DataView, at: number, length: number): void {
-    this.scale[row * 2 + 1 - direction] = unheard
-    this.greet(row * 2 + direction, view, at, length)
+    this.rows.bytes[row * 64 + scaleByte + 1 - direction] = unheard
+    this.greet(row, direction, view, at, length)
   }
 
   /** Whether a SYN repeats the one that this direction opened with, before anybody answered. */
   repeatsOpening(row: number, direction: number, view: DataView, at: number): boolean {
-    return ((tcpSequenceNumber(view, at) + 1) | 0) === this.limit[row * 2 + direction]
+    return ((tcpSequenceNumber(view, at) + 1) | 0) === this.rows.words[row * 16 + SessionWord.limit + direction]
   }
 
   /** Whether the sequence number of a segment lies behind everything that its direction sent. */
   isBeyond(row: number, direction: number, view: DataView, at: number): boolean {
-    return ((tcpSequenceNumber(view, at) - this.end[row * 2 + direction]!) | 0) > 0
+    return ((tcpSequenceNumber(view, at) - this.rows.words[row * 16 + SessionWord.end + direction]!) | 0) > 0
   }
 
   /** Whether a sequence number is among the data that a direction has in flight or has lately sent (RFC 5927 §4). */
   wasSent(row: number, direction: number, sequenceNumber: number): boolean {
-    const sender = row * 2 + direction
-    const receiver = row * 2 + 1 - direction
-    const behind = (this.end[sender]! - sequenceNumber) | 0
-    return (
-      behind >= 0 && (this.scale[receiver] === unheard || behind <= Math.max(this.window[receiver]!, leastAckWindow))
-    )
+    const { words, bytes } = this.rows
+    const other = 1 - direction
+    const behind = (words[row * 16 + SessionWord.end + direction]! - sequenceNumber) | 0
+    if (behind < 0) return false
+    if (bytes[row * 64 + scaleByte + other] === unheard) return true
+    return behind <= Math.max(words[row * 16 + SessionWord.window + other]!, leastAckWindow)
   }
 
   /**
-   * Takes a segment into account. False when it doesn't belong to the connection; then nothing changes.
+   * Takes a segment into account. False when it doesn't belong to the connection; then nothing changes. A super-packet is
+   * one long segment.
    *
-   * @param length - the bytes of the segment from its header on
+   * @param flags - the segment's
+   * @param length - its bytes from the TCP header on
    */
-  accept(row: number, direction: number, view: DataView, at: number, length: number): boolean {
-    const sender = row * 2 + direction
-    const receiver = row * 2 + 1 - direction
-    const flags = tcpFlags(view, at)
-    const sequenceNumber = tcpSequenceNumber(view, at) | 0
-    const end = (sequenceNumber + segmentLength(view, at, length)) | 0
+  accept(row: number, direction: number, view: DataView, at: number, length: number, flags: number): boolean {
+    const { words, bytes } = this.rows
+    const other = 1 - direction
+    const sender = row * 16 + direction
+    const receiver = row * 16 + other
+    const sequenceNumber = view.getInt32(at + TcpField.sequenceNumber)
+    const end = (sequenceNumber + segmentLength(view, at, length, flags)) | 0
     const acknowledges = (flags & TcpFlag.ack) !== 0
-    const acknowledgment = tcpAcknowledgmentNumber(view, at) | 0
+    const acknowledgment = view.getInt32(at + TcpField.acknowledgmentNumber)
+    const latest = words[sender + SessionWord.end]!
+    const receiverScale = bytes[row * 64 + scaleByte + other]!
+    const senderScale = bytes[row * 64 + scaleByte + direction]!
 
-    if (this.scale[receiver] === unheard) {
+    if (receiverScale === unheard) {
       // Only the side that opened has spoken: its repeated SYN, or data behind a SYN (RFC 7413).
-      if (((sequenceNumber - this.end[sender]!) | 0) > 0) return false
-      if (((end - this.end[sender]!) | 0) > 0) this.end[sender] = end
+      if (((sequenceNumber - latest) | 0) > 0) return false
+      if (((end - latest) | 0) > 0) words[sender + SessionWord.end] = end
       return true
     }
-    if (this.scale[sender] === unheard) {
+    const receiverEnd = words[receiver + SessionWord.end]!
+    if (senderScale === unheard) {
       if ((flags & TcpFlag.syn) === 0) return false
       if (acknowledges) {
-        const isnPlusOne = this.limit[receiver]!
-        if (((acknowledgment - isnPlusOne) | 0) < 0 || ((acknowledgment - this.end[receiver]!) | 0) > 0) return false
+        const isnPlusOne = words[receiver + SessionWord.limit]!
+        if (((acknowledgment - isnPlusOne) | 0) < 0 || ((acknowledgment - receiverEnd) | 0) > 0) return false
       }
-      this.greet(sender, view, at, length)
-      this.acknowledge(sender, receiver, acknowledges, acknowledgment, tcpWindow(view, at), true)
+      this.greet(row, direction, view, at, length)
+      if (acknowledges) this.acknowledge(row, direction, acknowledgment, tcpWindow(view, at))
       // What the first SYN offered now counts as permission.
-      this.limit[sender] = (sequenceNumber + 1 + this.window[receiver]!) | 0
+      words[sender + SessionWord.limit] = (sequenceNumber + 1 + words[receiver + SessionWord.window]!) | 0
       return true
     }
 
-    const oldest = this.end[sender]! - this.window[receiver]!
-    if (((sequenceNumber - this.limit[sender]!) | 0) > 0 || ((end - oldest) | 0) < 0) return false
+    const oldest = latest - words[receiver + SessionWord.window]!
+    if (((sequenceNumber - words[sender + SessionWord.limit]!) | 0) > 0 || ((end - oldest) | 0) < 0) return false
     if (acknowledges) {
-      const slack = Math.max(this.window[sender]!, leastAckWindow)
-      const age = (this.end[receiver]! - acknowledgment) | 0
-      if (age < 0 || age > slack) return false
+      const age = (receiverEnd - acknowledgment) | 0
+      if (age < 0 || (age > leastAckWindow && age > words[sender + SessionWord.window]!)) return false
     }
     // A reset has to be at the very edge of what the receiver expects, or inside its window (RFC 5961 §3.2).
-    if ((flags & TcpFlag.rst) !== 0) return ((sequenceNumber - this.acknowledged[receiver]!) | 0) >= 0
-    if (((end - this.end[sender]!) | 0) > 0) this.end[sender] = end
-    this.acknowledge(sender, receiver, acknowledges, acknowledgment, tcpWindow(view, at), (flags & TcpFlag.syn) !== 0)
+    if ((flags & TcpFlag.rst) !== 0) return ((sequenceNumber - words[receiver + SessionWord.acknowledged]!) | 0) >= 0
+    if (((end - latest) | 0) > 0) words[sender + SessionWord.end] = end
+    if (acknowledges) {
+      const scaled = (flags & TcpFlag.syn) === 0 && senderScale <= maxScale && receiverScale <= maxScale
+      this.acknowledge(row, direction, acknowledgment, tcpWindow(view, at) << (scaled ? senderScale : 0))
+    }
     return true
   }
 
-  private greet(sender: number, view: DataView, at: number, length: number): void {
-    const sequenceNumber = tcpSequenceNumber(view, at) | 0
-    this.end[sender] = (sequenceNumber + segmentLength(view, at, length)) | 0
-    this.limit[sender] = (sequenceNumber + 1) | 0
-    this.acknowledged[sender] = tcpAcknowledgmentNumber(view, at) | 0
-    this.window[sender] = Math.max(tcpWindow(view, at), 1)
-    this.scale[sender] = scaleOption(view, at)
+  private greet(row: number, direction: number, view: DataView, at: number, length: number): void {
+    const { words, bytes } = this.rows
+    const sender = row * 16 + direction
+    const sequenceNumber = view.getInt32(at + TcpField.sequenceNumber)
+    words[sender + SessionWord.end] = sequenceNumber + segmentLength(view, at, length, tcpFlags(view, at))
+    words[sender + SessionWord.limit] = sequenceNumber + 1
+    words[sender + SessionWord.acknowledged] = view.getInt32(at + TcpField.acknowledgmentNumber)
+    words[sender + SessionWord.window] = Math.max(tcpWindow(view, at), 1)
+    bytes[row * 64 + scaleByte + direction] = scaleOption(view, at)
   }
 
-  private acknowledge(
-    sender: number,
-    receiver: number,
-    acknowledges: boolean,
-    acknowledgment: number,
-    rawWindow: number,
-    syn: boolean,
-  ): void {
-    if (!acknowledges) return
-    const mine = this.scale[sender]!
-    const scaled = !syn && mine <= maxScale && this.scale[receiver]! <= maxScale
+  /** Takes an acknowledgment and the scaled window beside it into account. */
+  private acknowledge(row: number, direction: number, acknowledgment: number, offered: number): void {
+    const { words } = this.rows
+    const sender = row * 16 + direction
+    const receiver = row * 16 + 1 - direction
     // At least one byte: a closed window is probed with one.
-    const window = Math.max(scaled ? rawWindow << mine : rawWindow, 1)
-    if (window > this.window[sender]!) this.window[sender] = window
-    if (((acknowledgment - this.acknowledged[sender]!) | 0) > 0) this.acknowledged[sender] = acknowledgment
+    const window = offered || 1
+    if (window > words[sender + SessionWord.window]!) words[sender + SessionWord.window] = window
+    if (((acknowledgment - words[sender + SessionWord.acknowledged]!) | 0) > 0)
+      words[sender + SessionWord.acknowledged] = acknowledgment
     const limit = (acknowledgment + window) | 0
-    if (((limit - this.limit[receiver]!) | 0) > 0) this.limit[receiver] = limit
+    if (((limit - words[receiver + SessionWord.limit]!) | 0) > 0) words[receiver + SessionWord.limit] = limit
   }
 }
 
 /** How many sequence numbers a segment takes. */
-function segmentLength(view: DataView, at: number, length: number): number {
-  const flags = tcpFlags(view, at)
+function segmentLength(view: DataView, at: number, length: number, flags: number): number {
   const controls = ((flags & TcpFlag.syn) !== 0 ? 1 : 0) + ((flags & TcpFlag.fin) !== 0 ? 1 : 0)
   return length - tcpHeaderLength(view, at) + controls
 }

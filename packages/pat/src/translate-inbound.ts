@@ -5,12 +5,13 @@
 //
 // Nothing here makes a mapping, and nobody is answered who doesn't meet one: unsolicited packets get silence
 // (RFC 5382 REQ-4 allows it). Inbound packets refresh nothing by default (RFC 4787 REQ-6, RFC 7857 §7).
-import { DropReason, tcpFlags } from '@twinbore/core/packet'
+import { DropReason, type PacketBatch, tcpFlags } from '@twinbore/core/packet'
 import { isLinkLocal, namesOneHost } from './address.ts'
 import { type Engine, TAKEN } from './engine.ts'
 import type { FragmentedDatagram } from './fragment-cache.ts'
 import { hopLimitExceeded } from './icmp-errors.ts'
 import { translateInboundError } from './icmp-translation.ts'
+import { KnownFlows, UNKNOWN } from './known-flows.ts'
 import { hasRefusedOptions, IcmpKind, PacketFacts, Protocol } from './packet-facts.ts'
 import { keepIdentification, rewriteIpv4, rewriteIpv6, rewriteTransport, Side } from './rewrite.ts'
 import { inbound, isOpening, openTcpSession, trackTcpSegment } from './tcp-tracker.ts'
@@ -19,27 +20,34 @@ export class InboundTranslation {
   private readonly engine: Engine
   private readonly facts: PacketFacts = new PacketFacts()
   private readonly hopsOnTheWay: number
+  private readonly known: KnownFlows
   private hops = 0
   private now = 0
-  private offset = 0
+  private isHairpin = false
 
   constructor(engine: Engine) {
     this.engine = engine
     this.hopsOnTheWay = engine.config.decrementTtl ? 1 : 0
+    this.known = new KnownFlows(engine, inbound)
   }
 
-  /** The length of the packet that was translated last, without padding behind it. */
-  get length(): number {
-    return this.facts.end - this.offset
+  /** Bytes of what is remembered of known flows. */
+  get memoryBytes(): number {
+    return this.known.memoryBytes
   }
 
-  /** Translates one packet in place. Returns 0, `TAKEN` or the reason to drop it. */
-  translate(view: DataView, offset: number, available: number, now: number): number {
+  /** Translates the packet of a slot that passed `checkSlot`, in place. Returns 0, `TAKEN` or the reason to drop it. */
+  translate(batch: PacketBatch, slot: number, now: number): number {
+    const known = this.known.translate(batch, slot, now)
+    if (known === 0) this.engine.counts.inbound += batch.segments[slot]!
+    if (known !== UNKNOWN) return known
     const { facts, engine } = this
+    const { view } = batch
+    const offset = batch.offsets[slot]!
     this.now = now
-    this.offset = offset
     this.hops = this.hopsOnTheWay
-    const reason = facts.read(view, offset, available)
+    this.isHairpin = false
+    const reason = facts.readSlot(batch, slot)
     if (reason !== 0) return reason
     const { sourceA, sourceB, sourceC, sourceD } = facts
     const { mappings } = engine
@@ -53,16 +61,19 @@ export class InboundTranslation {
     }
     if (hasRefusedOptions(view, offset, facts.at - offset)) return DropReason.refusedOptions
     const result = this.translateDestination(view, offset)
-    if (result === 0) engine.counts.inbound++
+    if (result === 0) engine.counts.inbound += facts.segments
     return result
   }
 
   /** The same for a packet of another client, whose source has been translated and whose hop is counted already. */
-  translateHairpin(view: DataView, offset: number, length: number, now: number): number {
+  translateHairpin(packet: PacketFacts, view: DataView, offset: number, now: number): number {
     this.now = now
-    this.offset = offset
     this.hops = 0
-    return this.facts.read(view, offset, length) || this.translateDestination(view, offset)
+    this.isHairpin = true
+    const reason = packet.batch
+      ? this.facts.readSlot(packet.batch, packet.slot)
+      : this.facts.readHeaders(view, offset, packet.end - offset)
+    return reason || this.translateDestination(view, offset)
   }
 
   private translateDestination(view: DataView, offset: number): number {
@@ -90,8 +101,8 @@ export class InboundTranslation {
     const { mappings } = engine
     const mapping = mappings.table.findOutside(outside, facts.protocol, facts.destinationPort)
     if (mapping === -1) return DropReason.noMapping
-    const refused = this.passFilter(view, mapping)
-    if (refused !== 0) return refused
+    const session = this.passFilter(view, mapping)
+    if (session < 0) return -session
     if (facts.hopLimit <= this.hops) {
       engine.errors.toOutside(hopLimitExceeded, mappings.outside.words, outside, view, offset, facts, now)
       return DropReason.ttlExceeded
@@ -101,11 +112,16 @@ export class InboundTranslation {
     if (datagram) datagram.address.set(words.subarray(at, at + 4))
     const delta = this.rewriteHeader(view, offset, words, at)
     const port = mappings.table.insidePort[mapping]!
-    rewriteTransport(view, facts.at, facts.end, facts.protocol, facts.version, Side.destination, port, delta)
+    const { end, protocol, version, partialChecksum } = facts
+    rewriteTransport(view, facts.at, end, protocol, version, Side.destination, port, delta, partialChecksum)
+    if (!this.isHairpin) this.known.remember(facts, session, port, at, delta, outside)
     return 0
   }
 
-  /** Whether the packet may use the mapping (RFC 4787 §5); TCP sessions are tracked on the way. */
+  /**
+   * The session by which the packet may use the mapping (RFC 4787 §5), minus a reason when there is none; TCP sessions are
+   * tracked on the way.
+   */
   private passFilter(view: DataView, mapping: number): number {
     const { facts, engine, now } = this
     const { mappings } = engine
@@ -113,23 +129,23 @@ export class InboundTranslation {
     const port = protocol === Protocol.icmp ? 0 : facts.sourcePort
     const session = mappings.findSession(mapping, sourceA, sourceB, sourceC, sourceD, port, now)
     if (protocol !== Protocol.tcp) {
-      if (session === -1) return DropReason.filtered
+      if (session === -1) return -DropReason.filtered
       if (engine.config.inboundRefresh) mappings.sessions.expireAt(session, now + mappings.ttl(protocol), now)
-      return 0
+      return session
     }
     const length = facts.end - facts.at
     if (session !== -1) {
       if (!trackTcpSegment(mappings.sessions, session, inbound, view, facts.at, length, engine.config, now)) {
         engine.counts.outOfWindow++
-        if (engine.config.dropOutOfWindow) return DropReason.filtered
+        if (engine.config.dropOutOfWindow) return -DropReason.filtered
       }
-      return 0
+      return session
     }
-    if (port === 0 || !isOpening(tcpFlags(view, facts.at)) || !this.mayOpen(mapping)) return DropReason.filtered
+    if (port === 0 || !isOpening(tcpFlags(view, facts.at)) || !this.mayOpen(mapping)) return -DropReason.filtered
     const opened = mappings.addSession(mapping, sourceA, sourceB, sourceC, sourceD, port, now)
-    if (opened < 0) return -opened
+    if (opened < 0) return opened
     openTcpSession(mappings.sessions, opened, inbound, view, facts.at, length)
-    return 0
+    return opened
   }
 
   /** Whether a SYN from outside may begin a session of an existing TCP mapping. */

@@ -5,12 +5,13 @@
 //
 // Nothing is changed before everything is decided, so that ICMP errors quote what the client sent. RFC 4787 §4, RFC 5382,
 // RFC 5508, RFC 6146 §3.5.
-import { DropReason, tcpFlags } from '@twinbore/core/packet'
+import { cutPackets, DropReason, type PacketBatch, tcpFlags } from '@twinbore/core/packet'
 import { isLinkLocal, namesOneHost } from './address.ts'
 import { type Engine, TAKEN } from './engine.ts'
 import type { FragmentedDatagram } from './fragment-cache.ts'
 import { hopLimitExceeded, prohibited, protocolUnreachable, resourcesExhausted } from './icmp-errors.ts'
 import { translateOutboundError } from './icmp-translation.ts'
+import { KnownFlows, UNKNOWN } from './known-flows.ts'
 import { hasRefusedOptions, IcmpKind, PacketFacts, Protocol } from './packet-facts.ts'
 import { clearFlowLabel, rewriteIpv4, rewriteIpv6, rewriteTransport, Side } from './rewrite.ts'
 import { isOpening, openTcpSession, outbound, trackTcpSegment } from './tcp-tracker.ts'
@@ -21,8 +22,8 @@ export class OutboundTranslation {
   private readonly inbound: InboundTranslation
   private readonly facts: PacketFacts = new PacketFacts()
   private readonly hops: number
+  private readonly known: KnownFlows
   private now = 0
-  private offset = 0
   /** The row of the source of the packet at hand, or -1. */
   private inside = -1
   /** Whether the packet at hand goes to an outside address of ours, that is to another client. */
@@ -32,26 +33,31 @@ export class OutboundTranslation {
     this.engine = engine
     this.inbound = inbound
     this.hops = engine.config.decrementTtl ? 1 : 0
+    this.known = new KnownFlows(engine, outbound)
   }
 
-  /** The length of the packet that was translated last, without padding behind it. */
-  get length(): number {
-    return this.facts.end - this.offset
+  /** Bytes of what is remembered of known flows. */
+  get memoryBytes(): number {
+    return this.known.memoryBytes
   }
 
-  /** Translates one packet in place. Returns 0, `TAKEN` or the reason to drop it. */
-  translate(view: DataView, offset: number, available: number, now: number): number {
+  /** Translates the packet of a slot that passed `checkSlot`, in place. Returns 0, `TAKEN` or the reason to drop it. */
+  translate(batch: PacketBatch, slot: number, now: number): number {
+    const known = this.known.translate(batch, slot, now)
+    if (known === 0) this.engine.counts.outbound += batch.segments[slot]!
+    if (known !== UNKNOWN) return known
     this.now = now
-    this.offset = offset
-    const result = this.translateSource(view, offset, available)
+    const { view } = batch
+    const offset = batch.offsets[slot]!
+    const result = this.translateSource(batch, slot, view, offset)
     if (result !== 0) return result
-    this.engine.counts.outbound++
+    this.engine.counts.outbound += this.facts.segments
     return this.turnsAround ? this.turn(view, offset) : 0
   }
 
-  private translateSource(view: DataView, offset: number, available: number): number {
+  private translateSource(batch: PacketBatch, slot: number, view: DataView, offset: number): number {
     const { facts, engine } = this
-    const reason = facts.read(view, offset, available)
+    const reason = facts.readSlot(batch, slot)
     if (reason !== 0) return reason
     const policy = this.checkAddresses(view, offset)
     if (policy !== 0) return policy
@@ -106,7 +112,7 @@ export class OutboundTranslation {
       return reason
     }
     const { table, sessions, outside } = engine.mappings
-    const mapping = sessions.mapping[session]!
+    const mapping = sessions.mapping(session)
     const number = table.outside[mapping]!
     if (datagram) {
       datagram.address.set(outside.words.subarray(number * 4, number * 4 + 4))
@@ -115,7 +121,9 @@ export class OutboundTranslation {
     const identification = datagram ? datagram.identification : facts.isAtomic ? 0 : this.nextIdentification(number)
     const delta = this.rewriteHeader(view, offset, outside.words, number * 4, identification)
     const port = table.outsidePort[mapping]!
-    rewriteTransport(view, facts.at, facts.end, facts.protocol, facts.version, Side.source, port, delta)
+    const { at, end, protocol, version, partialChecksum } = facts
+    rewriteTransport(view, at, end, protocol, version, Side.source, port, delta, partialChecksum)
+    if (!this.turnsAround) this.known.remember(facts, session, port, number * 4, delta, number)
     return 0
   }
 
@@ -176,30 +184,32 @@ export class OutboundTranslation {
   private releaseHeld(datagram: FragmentedDatagram): void {
     const held = this.engine.outboundFragments.release(datagram)
     if (held.length === 0) return
-    const { end } = this.facts
     for (const bytes of held) {
       const view = new DataView(bytes.buffer)
-      this.facts.read(view, 0, bytes.length)
+      this.facts.readHeaders(view, 0, bytes.length)
       this.rewriteHeader(view, 0, datagram.address, 0, datagram.identification)
       this.engine.counts.outbound++
       if (!this.turnsAround) this.engine.outputs.push({ type: 'packet', direction: 'outbound', bytes })
       else this.turn(view, 0)
     }
-    this.facts.end = end
   }
 
   /** Turns a translated packet around to the client behind its destination (hairpinning, RFC 4787 §6). */
   private turn(view: DataView, offset: number): number {
-    const { engine } = this
-    const length = this.facts.end - offset
-    const result = this.inbound.translateHairpin(view, offset, length, this.now)
+    const { engine, facts } = this
+    const { batch, slot, segments } = facts
+    const length = facts.end - offset
+    const result = this.inbound.translateHairpin(facts, view, offset, this.now)
     if (result !== 0) {
-      if (result > 0) engine.counts.drops[result] = engine.counts.drops[result]! + 1
+      if (result > 0) engine.counts.drops[result] = engine.counts.drops[result]! + segments
       return TAKEN
     }
-    engine.counts.hairpinned++
-    const bytes = new Uint8Array(view.buffer, view.byteOffset + offset, length).slice()
-    engine.outputs.push({ type: 'packet', direction: 'inbound', bytes })
+    engine.counts.hairpinned += segments
+    // Outputs are packets as they are on a wire.
+    const packets = batch
+      ? cutPackets(batch, slot)
+      : [new Uint8Array(view.buffer, view.byteOffset + offset, length).slice()]
+    for (const bytes of packets) engine.outputs.push({ type: 'packet', direction: 'inbound', bytes })
     return TAKEN
   }
 
@@ -219,7 +229,7 @@ export class OutboundTranslation {
 
   private nextIdentification(outside: number): number {
     const { facts } = this
-    const { destinationB, destinationC, destinationD } = facts
-    return this.engine.identifications.next(outside, facts.ipProtocol, destinationB, destinationC, destinationD)
+    const { destinationB: b, destinationC: c, destinationD: d } = facts
+    return this.engine.identifications.next(outside, facts.ipProtocol, b, c, d, facts.segments)
   }
 }

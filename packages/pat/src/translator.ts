@@ -1,4 +1,4 @@
-import { DropReason, dropReasonName, type PacketBatch, Verdict } from '@twinbore/core/packet'
+import { checkSlot, DropReason, dropReasonName, type PacketBatch, packetLength, Verdict } from '@twinbore/core/packet'
 import { type AddressInput, addressWords } from './address.ts'
 import { createEngine, type Engine } from './engine.ts'
 import type { PatOutput, PatStats } from './events.ts'
@@ -119,7 +119,12 @@ export class Translator {
       },
       outputsDiscarded: outputs.discarded,
       memoryBytes:
-        mappings.memoryBytes + errors.memoryBytes + outboundFragments.memoryBytes + inboundFragments.memoryBytes,
+        mappings.memoryBytes +
+        errors.memoryBytes +
+        outboundFragments.memoryBytes +
+        inboundFragments.memoryBytes +
+        this.outbound.memoryBytes +
+        this.inbound.memoryBytes,
     }
   }
 
@@ -131,17 +136,27 @@ export class Translator {
   }
 
   private translate(batch: PacketBatch, direction: OutboundTranslation | InboundTranslation, now: number): void {
-    const { drops } = this.engine.counts
-    const { view, offsets, lengths, verdicts } = batch
+    const { verdicts } = batch
     for (let slot = 0; slot < batch.count; slot++) {
       if (verdicts[slot] !== Verdict.forward) continue
-      const result = direction.translate(view, offsets[slot]!, lengths[slot]!, now)
-      if (result === 0) lengths[slot] = direction.length
-      else if (result < 0) batch.divert(slot)
-      else {
-        batch.drop(slot, result as DropReason)
-        drops[result] = drops[result]! + 1
-      }
+      const result = (batch.locations[slot] === 0 ? admit(batch, slot) : 0) || direction.translate(batch, slot, now)
+      if (result < 0) batch.divert(slot)
+      else if (result > 0) this.drop(batch, slot, result as DropReason)
     }
   }
+
+  private drop(batch: PacketBatch, slot: number, reason: DropReason): void {
+    const { drops } = this.engine.counts
+    batch.drop(slot, reason)
+    drops[reason] = drops[reason]! + batch.segments[slot]!
+  }
+}
+
+/** Checks a packet that no stage before did. Padding behind it is cut off. */
+function admit(batch: PacketBatch, slot: number): 0 | DropReason {
+  const available = batch.lengths[slot]!
+  const length = packetLength(batch.view, batch.offsets[slot]!, available)
+  if (length === -1 || length > available) return DropReason.malformed
+  if (batch.next[slot] === -1) batch.lengths[slot] = length
+  return checkSlot(batch, slot)
 }

@@ -1,41 +1,29 @@
 import { HashIndex, type KeyedHash } from '@twinbore/core/packet'
 import { TcpWindows } from '../tcp-windows.ts'
 import { grown, RowNumbers } from './rows.ts'
+import { SessionRows, SessionWord } from './session-rows.ts'
 import { TimerWheel } from './timer-wheel.ts'
 
 /**
  * Sessions: the remote ends that a mapping talks to (RFC 6146 §3.1). For UDP and ICMP a session is what filtering needs to
  * know: one remote endpoint, one remote address (port 0), or anybody (all zero). For TCP it is one connection.
- * 81 bytes a row, timers and TCP windows included, and 16 to 32 of index.
+ * 88 bytes a row, timers and TCP windows included, and 16 to 32 of index.
  */
 export class SessionTable {
-  mapping: Int32Array
   remote: Int32Array
-  remotePort: Uint16Array
-  /** A `TcpState`; 0 for UDP and ICMP. */
-  state: Uint8Array
-  expiresAt: Float64Array
-  nextOfMapping: Int32Array
   readonly windows: TcpWindows
   readonly wheel: TimerWheel
-  private previousOfMapping: Int32Array
+  private readonly store: SessionRows = new SessionRows(64)
   private readonly rows: RowNumbers
   private readonly index: HashIndex = new HashIndex()
   private readonly hash: KeyedHash
-  private capacity = 64
 
   constructor(hash: KeyedHash, limit: number) {
     this.hash = hash
     this.rows = new RowNumbers(limit)
-    this.mapping = new Int32Array(this.capacity)
-    this.remote = new Int32Array(this.capacity * 4)
-    this.remotePort = new Uint16Array(this.capacity)
-    this.state = new Uint8Array(this.capacity)
-    this.expiresAt = new Float64Array(this.capacity)
-    this.nextOfMapping = new Int32Array(this.capacity)
-    this.previousOfMapping = new Int32Array(this.capacity)
-    this.windows = new TcpWindows(this.capacity)
-    this.wheel = new TimerWheel(this.capacity)
+    this.remote = new Int32Array(this.store.capacity * 4)
+    this.windows = new TcpWindows(this.store)
+    this.wheel = new TimerWheel(this.store.capacity)
   }
 
   get count(): number {
@@ -47,8 +35,34 @@ export class SessionTable {
   }
 
   get memoryBytes(): number {
-    const own = this.capacity * 39 + this.index.memoryBytes + this.rows.memoryBytes
-    return own + this.windows.memoryBytes + this.wheel.memoryBytes
+    const own = this.store.memoryBytes + this.remote.byteLength + this.index.memoryBytes + this.rows.memoryBytes
+    return own + this.wheel.memoryBytes
+  }
+
+  mapping(row: number): number {
+    return this.store.words[row * 16 + SessionWord.mapping]!
+  }
+
+  nextOfMapping(row: number): number {
+    return this.store.words[row * 16 + SessionWord.nextOfMapping]!
+  }
+
+  expiresAt(row: number): number {
+    return this.store.times[row * 8]!
+  }
+
+  /** A number that changes when the row becomes another session's. */
+  serial(row: number): number {
+    return this.store.words[row * 16 + SessionWord.serial]!
+  }
+
+  /** A `TcpState`; 0 for UDP and ICMP. */
+  state(row: number): number {
+    return this.store.bytes[row * 64 + 12]!
+  }
+
+  setState(row: number, state: number): void {
+    this.store.bytes[row * 64 + 12] = state
   }
 
   /** The session of a mapping with a remote end, or -1. */
@@ -57,10 +71,11 @@ export class SessionTable {
     for (let at = this.index.find(hash); at !== -1; at = this.index.findNext(at, hash)) {
       const row = this.index.rowAt(at)
       const { remote } = this
+      const { words } = this.store
       const i = row * 4
       if (
-        this.mapping[row] === mapping &&
-        this.remotePort[row] === port &&
+        words[row * 16 + SessionWord.mapping] === mapping &&
+        words[row * 16 + SessionWord.remotePort] === port &&
         remote[i + 3] === d &&
         remote[i + 2] === c &&
         remote[i + 1] === b &&
@@ -75,17 +90,18 @@ export class SessionTable {
   /** Adds a session in front of the list of its mapping, whose first session is `first`. The table isn't full. */
   add(mapping: number, a: number, b: number, c: number, d: number, port: number, first: number): number {
     const row = this.rows.take()
-    if (row >= this.capacity) this.grow()
-    this.mapping[row] = mapping
+    if (row >= this.store.capacity) this.grow()
+    const { words } = this.store
     this.remote[row * 4] = a
     this.remote[row * 4 + 1] = b
     this.remote[row * 4 + 2] = c
     this.remote[row * 4 + 3] = d
-    this.remotePort[row] = port
-    this.state[row] = 0
-    this.nextOfMapping[row] = first
-    this.previousOfMapping[row] = -1
-    if (first !== -1) this.previousOfMapping[first] = row
+    words[row * 16 + SessionWord.mapping] = mapping
+    words[row * 16 + SessionWord.remotePort] = port
+    words[row * 16 + SessionWord.nextOfMapping] = first
+    words[row * 16 + SessionWord.previousOfMapping] = -1
+    if (first !== -1) words[first * 16 + SessionWord.previousOfMapping] = row
+    this.setState(row, 0)
     this.index.insert(this.hash.words6(mapping, a, b, c, d, port), row)
     return row
   }
@@ -93,43 +109,45 @@ export class SessionTable {
   /** Removes a session that isn't on the wheel. Returns what is now the first session of its mapping, given the one before. */
   remove(row: number, first: number): number {
     const { remote } = this
+    const { words } = this.store
     const i = row * 4
     const hash = this.hash.words6(
-      this.mapping[row]!,
+      this.mapping(row),
       remote[i]!,
       remote[i + 1]!,
       remote[i + 2]!,
       remote[i + 3]!,
-      this.remotePort[row]!,
+      words[row * 16 + SessionWord.remotePort]!,
     )
     this.index.remove(hash, row)
-    const next = this.nextOfMapping[row]!
-    const previous = this.previousOfMapping[row]!
-    if (next !== -1) this.previousOfMapping[next] = previous
-    if (previous !== -1) this.nextOfMapping[previous] = next
+    const next = words[row * 16 + SessionWord.nextOfMapping]!
+    const previous = words[row * 16 + SessionWord.previousOfMapping]!
+    if (next !== -1) words[next * 16 + SessionWord.previousOfMapping] = previous
+    if (previous !== -1) words[previous * 16 + SessionWord.nextOfMapping] = next
+    words[row * 16 + SessionWord.serial] = words[row * 16 + SessionWord.serial]! + 1
     this.rows.give(row)
     return first === row ? next : first
   }
 
+  /** Puts a new session on the wheel. */
+  schedule(row: number, at: number, now: number): void {
+    this.store.times[row * 8] = at
+    this.wheel.schedule(row, at, now)
+  }
+
   /** Sets when a session ends. The wheel is touched only when that is sooner than before. */
   expireAt(row: number, at: number, now: number): void {
-    const before = this.expiresAt[row]!
-    this.expiresAt[row] = at
+    const { times } = this.store
+    const before = times[row * 8]!
+    times[row * 8] = at
     if (at >= before) return
     this.wheel.cancel(row)
     this.wheel.schedule(row, at, now)
   }
 
   private grow(): void {
-    this.capacity *= 2
-    this.mapping = grown(this.mapping, this.capacity)
-    this.remote = grown(this.remote, this.capacity * 4)
-    this.remotePort = grown(this.remotePort, this.capacity)
-    this.state = grown(this.state, this.capacity)
-    this.expiresAt = grown(this.expiresAt, this.capacity)
-    this.nextOfMapping = grown(this.nextOfMapping, this.capacity)
-    this.previousOfMapping = grown(this.previousOfMapping, this.capacity)
-    this.windows.grow(this.capacity)
-    this.wheel.grow(this.capacity)
+    this.store.grow()
+    this.remote = grown(this.remote, this.store.capacity * 4)
+    this.wheel.grow(this.store.capacity)
   }
 }
