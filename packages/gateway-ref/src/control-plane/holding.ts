@@ -1,5 +1,6 @@
 import type { ActiveChannel, SessionRecord } from '@twinbore/core'
-import { Carrier, type SessionTable } from '../data-plane/session-table.ts'
+import type { DataPlane } from '../data-plane/data-plane.ts'
+import { Carrier } from '../data-plane/session-table.ts'
 import type { LeasedAddresses } from './address-leases.ts'
 import type { SessionFacts } from './session-facts.ts'
 
@@ -19,7 +20,8 @@ export interface Holding<Live extends LivePlace> {
   announced: boolean
   remoteAddress: string
   userAgent: string | undefined
-  /** The key of the newest stream's datagram channel. */
+  /** The App-ID and key of the newest stream's datagram channel; no App-ID when it has none. */
+  appId: Uint8Array | undefined
   pskKey: Uint8Array
   /** Family of the addresses that client and gateway talk with, and the link MTU between them. */
   outerFamily: 4 | 6
@@ -40,6 +42,7 @@ export function newHolding<Live extends LivePlace>(
     announced: false,
     remoteAddress,
     userAgent,
+    appId: undefined,
     pskKey,
     outerFamily: 4,
     linkMtu: 0,
@@ -49,11 +52,11 @@ export function newHolding<Live extends LivePlace>(
 }
 
 /** Bytes of packets, so far, including those of the live session. */
-export function bytesOf(holding: Holding<LivePlace>, sessions: SessionTable): { outbound: number; inbound: number } {
+export function bytesOf(holding: Holding<LivePlace>, plane: DataPlane): { outbound: number; inbound: number } {
   let { bytesOutbound: outbound, bytesInbound: inbound } = holding
   if (holding.live) {
     for (const carrier of [Carrier.stream, Carrier.datagram] as const) {
-      const traffic = sessions.traffic(holding.live.index, carrier)
+      const traffic = plane.traffic(holding.live.index, carrier)
       outbound += traffic.bytesReceived
       inbound += traffic.bytesSent
     }
@@ -62,9 +65,9 @@ export function bytesOf(holding: Holding<LivePlace>, sessions: SessionTable): { 
 }
 
 /** What the outside may know of a session. */
-export function factsOf(record: SessionRecord<Holding<LivePlace>>, sessions: SessionTable): SessionFacts {
+export function factsOf(record: SessionRecord<Holding<LivePlace>>, plane: DataPlane): SessionFacts {
   const { id, identity, lease } = record
-  const bytes = lease ? bytesOf(lease, sessions) : { outbound: 0, inbound: 0 }
+  const bytes = lease ? bytesOf(lease, plane) : { outbound: 0, inbound: 0 }
   return {
     id,
     identity,

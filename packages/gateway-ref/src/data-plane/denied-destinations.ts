@@ -1,4 +1,5 @@
-import { type IpAddress, Prefix, RouteTable } from '@twinbore/core/address'
+import { IpAddress, Prefix, RouteTable } from '@twinbore/core/address'
+import type { DestinationPolicy } from './commands.ts'
 
 export interface DeniedDestinationsInput {
   /** The prefixes that clients' addresses come from: clients are isolated from each other. */
@@ -47,6 +48,15 @@ export function deniedDestinations({ pools, ownAddresses, allowed }: DeniedDesti
       .map(address => ({ prefix: hostPrefix(address), value: DENIED })),
     ...allowed.map(prefix => ({ prefix, value: ALLOWED })),
   ])
+}
+
+/** The same from text. */
+export function destinationsOf({ pools, ownAddresses, allowed }: DestinationPolicy): RouteTable {
+  return deniedDestinations({
+    pools: pools.map(text => Prefix.of(text)),
+    ownAddresses: ownAddresses.map(text => IpAddress.of(text)),
+    allowed: allowed.map(text => Prefix.of(text)),
+  })
 }
 
 /** The prefix that holds one address. */

@@ -11,6 +11,8 @@ export interface SessionEntry {
   readonly ipv6?: Uint8Array | undefined
   /** The longest IP packet towards the client. */
   readonly mtu: number
+  /** Whether its traffic goes on counting from where the counters are. @defaultValue false */
+  readonly keepsTraffic?: boolean
 }
 
 /** What passed for one session over one channel. */
@@ -24,7 +26,7 @@ export interface Traffic {
 /**
  * Session <-> lease <-> DTLS association, in typed arrays: everything the data path must know of a session. The control
  * plane installs, moves and removes; the stages below look up. "Received" is what came from the client, "sent" what went
- * to it. A session is a small integer, re-used after `remove`.
+ * to it. A session is a small integer, of the caller's choice or the first free one.
  *
  * Memory: about 120 bytes a session, plus 40 bytes an address.
  */
@@ -46,31 +48,43 @@ export class SessionTable {
   private touchedCount = 0
   private readonly addresses = new AddressIndex()
   private sessionOfAssociation = new Int32Array(64).fill(-1)
-  private readonly free: number[] = []
+  private used = 0
 
-  /** @param capacity - how many sessions at once. */
-  constructor(capacity: number) {
+  /**
+   * @param capacity - how many sessions at once
+   * @param totals - where traffic is counted, `trafficCells` numbers. Others may read it meanwhile, with `trafficOf`
+   */
+  constructor(capacity: number, totals: Float64Array = new Float64Array(trafficCells(capacity))) {
     this.capacity = capacity
     this.associations = new Int32Array(capacity).fill(-1)
     this.carriers = new Uint8Array(capacity)
     this.mtus = new Uint16Array(capacity)
     this.words = new Uint32Array(capacity * 5)
     this.families = new Uint8Array(capacity)
-    this.totals = new Float64Array(capacity * CELLS)
+    this.totals = totals
     this.pending = new Float64Array(capacity * CELLS)
     this.touched = new Int32Array(capacity)
     this.isTouched = new Uint8Array(capacity)
-    for (let session = capacity - 1; session >= 0; session--) this.free.push(session)
   }
 
   get size(): number {
-    return this.capacity - this.free.length
+    return this.used
   }
 
-  /** Adds a session. Returns its number, or -1 when the table is full. */
-  install(entry: SessionEntry): number {
-    const session = this.free.pop()
-    if (session === undefined) return -1
+  /** Whether the number is a session's. */
+  has(session: number): boolean {
+    return this.leases[session] !== undefined
+  }
+
+  /**
+   * Adds a session, or replaces the one of that number. Returns its number, or -1 when the table is full.
+   *
+   * @param session - its number. @defaultValue the first free one
+   */
+  install(entry: SessionEntry, session: number = this.firstFree()): number {
+    if (session < 0 || session >= this.capacity) return -1
+    this.remove(session)
+    this.used++
     this.leases[session] = entry
     this.associations[session] = -1
     this.carriers[session] = Carrier.none
@@ -78,7 +92,7 @@ export class SessionTable {
     this.families[session] = (entry.ipv4 ? 1 : 0) | (entry.ipv6 ? 2 : 0)
     if (entry.ipv4) this.words[session * 5] = wordAt(entry.ipv4, 0)
     if (entry.ipv6) for (let i = 0; i < 4; i++) this.words[session * 5 + 1 + i] = wordAt(entry.ipv6, i * 4)
-    this.totals.fill(0, session * CELLS, (session + 1) * CELLS)
+    if (entry.keepsTraffic !== true) this.totals.fill(0, session * CELLS, (session + 1) * CELLS)
     this.pending.fill(0, session * CELLS, (session + 1) * CELLS)
     if (entry.ipv4) this.addresses.set(entry.ipv4, session)
     if (entry.ipv6) this.addresses.set(entry.ipv6, session)
@@ -96,7 +110,7 @@ export class SessionTable {
     this.leases[session] = undefined
     this.families[session] = 0
     this.carriers[session] = Carrier.none
-    this.free.push(session)
+    this.used--
   }
 
   /** Ties a session to a DTLS association, or unties it with -1. */
@@ -206,11 +220,26 @@ export class SessionTable {
 
   /** Everything that passed for a session over one channel since `install`, as of the last `drainActivity`. */
   traffic(session: number, carrier: Carrier): Traffic {
-    return trafficAt(this.totals, session * CELLS + (carrier - 1) * 4)
+    return trafficOf(this.totals, session, carrier)
+  }
+
+  private firstFree(): number {
+    for (let session = 0; session < this.capacity; session++) if (!this.leases[session]) return session
+    return -1
   }
 }
 
 const CELLS = 8
+
+/** How many numbers the traffic of so many sessions takes. */
+export function trafficCells(capacity: number): number {
+  return capacity * CELLS
+}
+
+/** Everything that passed for a session over one channel, from the `totals` of a table. */
+export function trafficOf(totals: Float64Array, session: number, carrier: Carrier): Traffic {
+  return trafficAt(totals, session * CELLS + (carrier - 1) * 4)
+}
 
 function trafficAt(cells: Float64Array, at: number): Traffic {
   return {

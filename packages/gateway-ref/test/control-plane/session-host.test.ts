@@ -2,14 +2,17 @@ import { FrameType } from '@twinbore/core'
 import { IpAddress } from '@twinbore/core/address'
 import { seededRandom } from '@twinbore/core/runtime'
 import { udpPacket } from '@twinbore/core/testing'
+import { nodeCrypto } from '@twinbore/dtls/io'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { UserFacts } from '../../src/auth/authenticator.ts'
 import type { GatewayOptions } from '../../src/config/gateway-options.ts'
 import { AddressLeases } from '../../src/control-plane/address-leases.ts'
 import { SessionHost } from '../../src/control-plane/io/session-host.ts'
-import { deniedDestinations } from '../../src/data-plane/denied-destinations.ts'
-import { GatewayDataPlane } from '../../src/data-plane/gateway-data-plane.ts'
-import { SessionTable } from '../../src/data-plane/session-table.ts'
+import { numbersFor } from '../../src/control-plane/session-numbers.ts'
+import type { PlaneCommand } from '../../src/data-plane/commands.ts'
+import type { PlaneEvent } from '../../src/data-plane/events.ts'
+import { LoopDriver } from '../../src/data-plane/io/loop-driver.ts'
+import { Carrier } from '../../src/data-plane/session-table.ts'
 import { configOf } from '../support/config-of.ts'
 import { FakeAttempt } from '../support/fake-attempt.ts'
 import { LogLines } from '../support/gateway-world.ts'
@@ -26,11 +29,10 @@ function world(options: Partial<GatewayOptions> = {}, { withDatagrams = true } =
   const began = Date.now()
   const clock = { now: () => Date.now() - began, wallClock: () => Date.now() }
   const config = configOf(options)
-  const sessions = new SessionTable(config.session.maxSessions)
   const leases = new AddressLeases(config.pool)
   const log = new LogLines()
   const told: string[] = []
-  const closedAssociations: number[] = []
+  const commands: PlaneCommand[] = []
   const users = new Map<string, UserFacts>(['anna', 'otto', 'dora'].map(name => [name, { groups: [], addresses: [] }]))
   /** Runs inside the events. */
   const onEvent: { run?: (text: string) => void } = {}
@@ -43,14 +45,9 @@ function world(options: Partial<GatewayOptions> = {}, { withDatagrams = true } =
     clock,
     random: seededRandom(7),
     log,
-    sessions,
     leases,
     datagramPort: withDatagrams ? 443 : undefined,
     factsOf: name => users.get(name),
-    closeAssociation: association => {
-      closedAssociations.push(association)
-      host.detachAssociation(association, 'error')
-    },
     events: {
       established: ({ id }) => tell(`established ${id}`),
       resumed: ({ id }) => tell(`resumed ${id}`),
@@ -60,13 +57,34 @@ function world(options: Partial<GatewayOptions> = {}, { withDatagrams = true } =
     },
   })
   const network = new PacketHost()
-  host.plane = new GatewayDataPlane({
-    sessions,
-    outlets: host,
-    device: network.device,
-    destinations: deniedDestinations({ pools: [], ownAddresses: [], allowed: [] }),
-    gatewayAddresses: {},
-  })
+  const plane = new LoopDriver(
+    {
+      capacity: numbersFor(config.session.maxSessions),
+      maxAssociations: 16,
+      translation: undefined,
+      destinations: { pools: [], ownAddresses: [], allowed: [] },
+      gatewayAddresses: {},
+      mtu: config.mtu,
+    },
+    { host, device: network.device, socket: undefined, crypto: nodeCrypto, random: seededRandom(8), clock },
+    'loop',
+  )
+  const carryOut = plane.command.bind(plane)
+  plane.command = command => {
+    commands.push(command)
+    carryOut(command)
+  }
+  host.plane = plane
+  /** The newest command of a type. */
+  const commanded = <Type extends PlaneCommand['type']>(type: Type) =>
+    commands.findLast((command): command is Extract<PlaneCommand, { type: Type }> => command.type === type)
+  /** What the data plane says when a handshake is through. */
+  const associate = (association: number, overhead = 37, session = 0) =>
+    host.handleEvent(
+      { type: 'association-established', session, association, overhead, maxPlaintextBytes: 16_384 },
+      clock.now(),
+    )
+  const installed = () => plane.stats().sessions
   const login = (username: string): string => {
     const grant = host.openSession({ username, method: 'password' }, { remoteAddress: '198.51.100.7' })
     if ('refused' in grant) throw new Error(grant.refused)
@@ -77,7 +95,23 @@ function world(options: Partial<GatewayOptions> = {}, { withDatagrams = true } =
     host.acceptTunnel(attempt)
     return attempt
   }
-  return { host, sessions, leases, log, told, users, onEvent, network, closedAssociations, login, connect }
+  const handle = (event: PlaneEvent) => host.handleEvent(event, clock.now())
+  return {
+    host,
+    installed,
+    leases,
+    log,
+    told,
+    users,
+    onEvent,
+    network,
+    commands,
+    commanded,
+    associate,
+    handle,
+    login,
+    connect,
+  }
 }
 
 const bye = Uint8Array.of(0xb0)
@@ -86,24 +120,25 @@ describe('a CONNECT', () => {
   test.each([undefined, '', 'short', 'A'.repeat(43), '%'.repeat(43)])(
     'with the cookie %j is refused with 401',
     cookie => {
-      const { connect, told, sessions } = world()
+      const { connect, told, installed } = world()
       expect(connect(cookie).refused).toMatchObject({ status: 401 })
       expect(told).toEqual([])
-      expect(sessions.size).toBe(0)
+      expect(installed()).toBe(0)
     },
   )
 
   test('gets addresses, an App-ID, and its session established', () => {
-    const { login, connect, host, told, sessions } = world()
+    const { login, connect, host, told, installed, commanded } = world()
     const { granted } = connect(login('anna'), { request: { userAgent: 'test', hostname: 'laptop' } })
     expect(`${granted!.ipv4!.address} ${granted!.ipv6!.address}`).toBe('10.77.0.2 fd77::2')
     expect(granted!.datagram!.port).toBe(443)
-    expect(host.findPsk(granted!.datagram!.appId)).toEqual(new Uint8Array(32).fill(1))
+    const { appId } = granted!.datagram!
+    expect(commanded('permit')).toEqual({ type: 'permit', session: 0, appId, key: new Uint8Array(32).fill(1) })
     expect(told).toEqual(['established 1', '1 none -> stream'])
     expect(host.list()).toMatchObject([
       { id: 1, ipv4: '10.77.0.2', ipv6: 'fd77::2', userAgent: 'test', activeChannel: 'stream' },
     ])
-    expect(sessions.size).toBe(1)
+    expect(installed()).toBe(1)
   })
 
   test.each([
@@ -164,11 +199,11 @@ describe('a CONNECT', () => {
   })
 
   test('whose client has gone keeps the session for its return, which is the first that the world hears of', () => {
-    const { login, connect, told, host, sessions } = world()
+    const { login, connect, told, host, installed } = world()
     const cookie = login('anna')
     connect(cookie, { gone: true })
     expect(told).toEqual([])
-    expect(sessions.size).toBe(0)
+    expect(installed()).toBe(0)
     expect(host.size).toBe(1)
     connect(cookie)
     expect(told).toEqual(['established 1', '1 none -> stream'])
@@ -177,19 +212,19 @@ describe('a CONNECT', () => {
 
 describe('a session that comes back', () => {
   test('keeps its addresses, gets a new App-ID and key, and the old ones are worthless', () => {
-    const { login, connect, host, told, sessions } = world()
+    const { login, connect, host, told, installed, commanded } = world()
     const cookie = login('anna')
     const first = connect(cookie)
     const second = connect(cookie, { key: 2, remoteAddress: '2001:db8::7' })
     expect(second.granted!.ipv4).toEqual(first.granted!.ipv4)
     expect(second.granted!.ipv6).toEqual(first.granted!.ipv6)
     expect(first.socket.destroyed).toBe(true)
-    expect(host.knowsAppId(first.granted!.datagram!.appId)).toBe(false)
-    expect(host.findPsk(first.granted!.datagram!.appId)).toBeUndefined()
-    expect(host.findPsk(second.granted!.datagram!.appId)).toEqual(new Uint8Array(32).fill(2))
+    const { appId } = second.granted!.datagram!
+    expect(appId).not.toEqual(first.granted!.datagram!.appId)
+    expect(commanded('permit')).toEqual({ type: 'permit', session: 0, appId, key: new Uint8Array(32).fill(2) })
     expect(told.filter(text => /established|resumed/.test(text))).toEqual(['established 1', 'resumed 1'])
     expect(host.list()).toMatchObject([{ remoteAddress: '2001:db8::7' }])
-    expect(sessions.size).toBe(1)
+    expect(installed()).toBe(1)
   })
 
   test('by an attempt that fails goes on with the stream that it has, beyond the time of its cookie', () => {
@@ -234,13 +269,13 @@ describe('a session that comes back', () => {
 
 describe('a session ends', () => {
   test('when its client says goodbye: the lease is free at once', () => {
-    const { login, connect, told, leases, sessions, host } = world()
+    const { login, connect, told, leases, installed, host, commands } = world()
     const cookie = login('anna')
-    const { socket, granted } = connect(cookie)
+    const { socket } = connect(cookie)
     socket.receive(FrameType.disconnect, bye)
     expect(told.slice(-2)).toEqual(['closed 1 user-left', 'released 10.77.0.2'])
-    expect([leases.size, sessions.size, host.size]).toEqual([0, 0, 0])
-    expect(host.knowsAppId(granted!.datagram!.appId)).toBe(false)
+    expect([leases.size, installed(), host.size]).toEqual([0, 0, 0])
+    expect(commands.at(-1)).toEqual({ type: 'remove-session', session: 0 })
     expect(connect(cookie).refused).toMatchObject({ status: 401 })
   })
 
@@ -270,22 +305,22 @@ describe('a session ends', () => {
   })
 
   test('once, by whom ever, from wherever it is asked', () => {
-    const { login, connect, host, told, onEvent, leases, sessions } = world()
+    const { login, connect, host, told, onEvent, leases, installed } = world()
     onEvent.run = () => void host.end(1)
     const { socket } = connect(login('anna'))
     expect(told.filter(text => text.startsWith('closed'))).toEqual(['closed 1 administrator'])
     expect(told.filter(text => text.startsWith('released'))).toEqual(['released 10.77.0.2'])
     expect(socket.destroyed).toBe(true)
-    expect([leases.size, sessions.size, host.size]).toEqual([0, 0, 0])
+    expect([leases.size, installed(), host.size]).toEqual([0, 0, 0])
   })
 
   test('from within the change of its own channel', () => {
-    const { login, connect, host, told, onEvent, leases, sessions } = world()
+    const { login, connect, host, told, onEvent, leases, installed } = world()
     onEvent.run = text => void (/none -> stream/.test(text) && host.end(1))
     const { socket } = connect(login('anna'))
     expect(told).toEqual(['established 1', '1 none -> stream', 'closed 1 administrator', 'released 10.77.0.2'])
     expect(socket.frames(FrameType.disconnect)).toHaveLength(1)
-    expect([leases.size, sessions.size, host.size]).toEqual([0, 0, 0])
+    expect([leases.size, installed(), host.size]).toEqual([0, 0, 0])
   })
 
   test('for the oldest without a stream when its user comes anew at the limit', async () => {
@@ -313,53 +348,48 @@ test('a client that says it will come back gives its place up when its user come
 })
 
 describe('associations', () => {
-  test('take over by their App-ID, and the one before is closed', () => {
-    const { login, connect, host, sessions, closedAssociations } = world()
-    const { appId } = connect(login('anna')).granted!.datagram!
-    host.attachAssociation(5, appId, 37, 16_384)
-    expect(sessions.ofAssociation(5)).toBe(0)
-    host.attachAssociation(9, appId, 37, 16_384)
-    expect(closedAssociations).toEqual([5])
-    expect(sessions.ofAssociation(5)).toBe(-1)
-    expect(sessions.ofAssociation(9)).toBe(0)
-    host.detachAssociation(5, 'error')
-    expect(sessions.ofAssociation(9)).toBe(0)
-    host.detachAssociation(9, 'closed-by-peer')
-    expect(sessions.ofAssociation(9)).toBe(-1)
+  test('take over from the one before, whose end matters to nobody', () => {
+    const { login, connect, handle, told, associate } = world()
+    connect(login('anna'))
+    associate(5)
+    // The client shows by its data where it is.
+    handle({ type: 'activity', table: Float64Array.of(0, Carrier.datagram, 1, 100, 0, 0, 1, 0) })
+    expect(told.at(-1)).toBe('1 stream -> datagram')
+    associate(9)
+    handle({ type: 'association-closed', session: 0, association: 5, loss: 'error' })
+    expect(told.at(-1)).toBe('1 stream -> datagram')
+    handle({ type: 'association-closed', session: 0, association: 9, loss: 'closed-by-peer' })
+    expect(told.at(-1)).toBe('1 datagram -> stream')
   })
 
-  test('of an App-ID that is not the newest any more are closed at once', () => {
-    const { login, connect, host, sessions, closedAssociations } = world()
-    const cookie = login('anna')
-    const { appId } = connect(cookie).granted!.datagram!
-    connect(cookie)
-    host.attachAssociation(5, appId, 37, 16_384)
-    expect(closedAssociations).toEqual([5])
-    expect(sessions.ofAssociation(5)).toBe(-1)
+  test('of a client that leaves its channels are closed', () => {
+    const { login, connect, commanded, associate } = world()
+    const { socket } = connect(login('anna'))
+    associate(5)
+    socket.receive(FrameType.disconnect, Uint8Array.of(0x91))
+    expect(commanded('close-association')).toEqual({ type: 'close-association', session: 0, association: 5 })
   })
 
-  test('are closed with their session, and nothing of them can touch the next one of that number', () => {
-    const { login, connect, host, sessions, closedAssociations } = world()
-    const first = connect(login('anna'))
-    host.attachAssociation(5, first.granted!.datagram!.appId, 37, 16_384)
-    first.socket.receive(FrameType.disconnect, bye)
-    expect(closedAssociations).toEqual([5])
+  test('of a session that is gone can touch no other', () => {
+    const { login, connect, host, handle, installed, associate } = world()
+    connect(login('anna')).socket.receive(FrameType.disconnect, bye)
+    associate(5)
     connect(login('otto'))
-    host.detachAssociation(5, 'closed-by-peer')
-    host.handleDatagramTooBig(5, 100)
-    host.handleControlFrame(3, FrameType.dpdRequest, new Uint8Array(0), 0)
+    handle({ type: 'association-closed', session: 0, association: 5, loss: 'closed-by-peer' })
+    handle({ type: 'datagram-too-big', session: 7, payloadBytes: 100 })
+    handle({ type: 'control-frame', session: 7, frameType: FrameType.dpdRequest, payload: new Uint8Array(0) })
     expect(host.list()).toMatchObject([{ id: 2, activeChannel: 'stream' }])
-    expect(sessions.size).toBe(1)
+    expect(installed()).toBe(1)
   })
 
   test('bound the MTU by what the link carries', () => {
-    const { login, connect, host, sessions } = world({ mtu: 9000, pool: { ipv4: '10.77.0.0/24' } })
+    const { login, connect, handle, commanded, associate } = world({ mtu: 9000, pool: { ipv4: '10.77.0.0/24' } })
     const { granted } = connect(login('anna'), { request: { baseMtu: 1400 }, remoteAddress: '2001:db8::7' })
     expect(granted!.mtu).toBe(1400 - 40 - 8 - 37 - 1)
-    host.attachAssociation(5, granted!.datagram!.appId, 60, 16_384)
-    expect(sessions.mtus[0]).toBe(1400 - 40 - 8 - 60 - 1)
-    host.handleDatagramTooBig(5, 1200)
-    expect(sessions.mtus[0]).toBeLessThan(1200)
+    associate(5, 60)
+    expect(commanded('set-mtu')?.mtu).toBe(1400 - 40 - 8 - 60 - 1)
+    handle({ type: 'datagram-too-big', session: 0, payloadBytes: 1200 })
+    expect(commanded('set-mtu')?.mtu).toBeLessThan(1200)
   })
 })
 

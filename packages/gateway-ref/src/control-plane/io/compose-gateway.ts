@@ -1,22 +1,19 @@
 import type { CredentialsAnswer, CredentialsCheck } from '@twinbore/core'
-import { ControlListener, drive, systemClock, systemRandom } from '@twinbore/core/io'
-import type { Milliseconds } from '@twinbore/core/runtime'
-import { type PatOutput, Translator } from '@twinbore/pat'
-import type { DatagramSocket, PacketDevice } from '@twinbore/tun'
+import { ControlListener, systemClock, systemRandom } from '@twinbore/core/io'
 import { ConfiguredAuthenticator } from '../../auth/io/configured-authenticator.ts'
 import { certificateField } from '../../auth/login-options.ts'
 import type { GatewayConfig } from '../../config/gateway-config.ts'
-import { GatewayDataPlane } from '../../data-plane/gateway-data-plane.ts'
-import { SessionTable } from '../../data-plane/session-table.ts'
+import type { DataPlane } from '../../data-plane/data-plane.ts'
+import type { PlaneSettings } from '../../data-plane/engine.ts'
+import { openDataPlane } from '../../data-plane/io/open-data-plane.ts'
 import type { Egress, EgressSettings, Translation } from '../../egress/egress.ts'
 import { createEgress } from '../../egress/io/create-egress.ts'
 import { loadServerIdentity, readPem, type ServerIdentity } from '../../identity/io/server-identity.ts'
-import { pumpWhileReadable } from '../../io/pump.ts'
 import { UndoList } from '../../io/undo-list.ts'
 import type { Logger } from '../../log/logger.ts'
 import { AddressLeases } from '../address-leases.ts'
+import { numbersFor } from '../session-numbers.ts'
 import { type BoundPort, bindPort } from './bind-port.ts'
-import { DatagramListener } from './datagram-listener.ts'
 import { refusedDestinations, refusedSocketDestinations } from './refused-destinations.ts'
 import { SessionHost, type SessionHostEvents } from './session-host.ts'
 
@@ -26,6 +23,8 @@ export interface ComposeOptions {
   readonly egress: Egress | undefined
   readonly redirect: EgressSettings['redirect']
   readonly events: Omit<SessionHostEvents, 'released'>
+  /** The way out is lost. */
+  readonly onLost: (error: Error) => void
 }
 
 /** What a running gateway is made of. `undo` takes everything back. */
@@ -36,16 +35,14 @@ export interface RunningGateway {
   readonly bound: BoundPort
   readonly egress: Egress
   readonly host: SessionHost
-  readonly plane: GatewayDataPlane
-  readonly datagrams: DatagramListener | undefined
-  readonly translator: Translator | undefined
+  readonly plane: DataPlane
   readonly undo: UndoList
 }
 
 /**
  * Opens everything a gateway consists of, or nothing:
  *
- *     identity, authenticator -> ports -> egress -> sessions -> datagram channels, translator -> data plane -> pumps
+ *     identity, authenticator -> ports -> egress -> sessions -> data plane
  *
  * Nobody gets in before all of it stands.
  */
@@ -99,54 +96,38 @@ async function compose(config: GatewayConfig, options: ComposeOptions, undo: Und
   undo.add(() => egress.stop())
   await egress.start()
 
-  const translation = egress.translation && makeTranslator(config, egress.translation)
-  const sessions = new SessionTable(config.session.maxSessions)
-  let datagrams: DatagramListener | undefined
   host = new SessionHost({
     config,
     clock: systemClock,
     random: systemRandom,
     log,
-    sessions,
     leases,
     datagramPort: bound.socket && bound.port,
     factsOf: username => authenticator.factsOf(username),
-    closeAssociation: association => datagrams?.closeAssociation(association),
     events: {
       ...options.events,
-      released: ({ ipv4, ipv6 }, now) => {
-        if (ipv4) translation?.removeInside(ipv4.bytes, now)
-        if (ipv6) translation?.removeInside(ipv6.bytes, now)
-        if (ipv4) egress.removeClient?.(ipv4)
-        if (ipv6) egress.removeClient?.(ipv6)
+      released: ({ ipv4, ipv6 }) => {
+        for (const address of [ipv4, ipv6]) {
+          if (!address) continue
+          plane.command({ type: 'remove-inside', address: address.bytes })
+          egress.removeClient?.(address)
+        }
       },
     },
   })
-  if (bound.socket) datagrams = openDatagrams(bound.socket, host, config, log)
-  undo.add(() => datagrams?.stop())
-
-  const plane = new GatewayDataPlane({
-    sessions,
-    outlets: host,
+  egress.device.onLost = options.onLost
+  const plane = openDataPlane(planeSettings(config, egress, gatewayAddresses), {
+    host,
     device: egress.device,
-    path: datagrams?.path,
-    translator: translation,
-    destinations: refusedDestinations(config),
-    gatewayAddresses: { ipv4: gatewayAddresses.ipv4?.bytes, ipv6: gatewayAddresses.ipv6?.bytes },
-    batch: { slotBytes: Math.max(LEAST_SLOT_BYTES, egress.device.mtu, config.mtu) },
-    onTranslatorEvent: output => logTranslator(output, log),
+    socket: bound.socket,
   })
+  undo.add(() => plane.stop())
   host.plane = plane
-  host.path = datagrams?.path
-  startPumps({ host, plane, datagrams, socket: bound.socket, device: egress.device, translator: translation, undo })
 
   const accepting = host
   listener.on('tunnel', attempt => accepting.acceptTunnel(attempt))
-  return { identity, authenticator, listener, bound, egress, host, plane, datagrams, translator: translation, undo }
+  return { identity, authenticator, listener, bound, egress, host, plane, undo }
 }
-
-/** Room for a full record of a usual link in each slot of a batch. */
-const LEAST_SLOT_BYTES = 2048
 
 async function checkCredentials(
   authenticator: ConfiguredAuthenticator,
@@ -160,78 +141,28 @@ async function checkCredentials(
   return result
 }
 
-function makeTranslator(config: GatewayConfig, translation: Translation): Translator {
+function planeSettings(
+  config: GatewayConfig,
+  egress: Egress,
+  { ipv4, ipv6 }: EgressSettings['gatewayAddresses'],
+): PlaneSettings {
+  return {
+    capacity: numbersFor(config.session.maxSessions),
+    // While a session's new association is made, the old one still stands.
+    maxAssociations: config.session.maxSessions * 2,
+    translation: egress.translation && translationOptions(config, egress.translation),
+    destinations: refusedDestinations(config),
+    gatewayAddresses: { ipv4: ipv4?.bytes, ipv6: ipv6?.bytes },
+    mtu: config.mtu,
+  }
+}
+
+function translationOptions(config: GatewayConfig, translation: Translation): PlaneSettings['translation'] {
   const { outsideAddresses, gatewayAddresses, ...bounds } = translation
-  return new Translator({
+  return {
     ...bounds,
-    random: systemRandom,
     outsideAddresses: outsideAddresses.map(({ bytes }) => bytes),
     gatewayAddresses: gatewayAddresses.map(({ bytes }) => bytes),
     insidePrefixes: [config.pool.ipv4, config.pool.ipv6].flatMap(prefix => prefix?.toString() ?? []),
-  })
-}
-
-function openDatagrams(
-  socket: DatagramSocket,
-  host: SessionHost,
-  config: GatewayConfig,
-  log: Logger,
-): DatagramListener {
-  return new DatagramListener({
-    socket,
-    host,
-    clock: systemClock,
-    random: systemRandom,
-    log,
-    // While a session's new association is made, the old one still stands.
-    maxAssociations: config.session.maxSessions * 2,
-  })
-}
-
-interface Pumped {
-  readonly host: SessionHost
-  readonly plane: GatewayDataPlane
-  readonly datagrams: DatagramListener | undefined
-  readonly socket: DatagramSocket | undefined
-  readonly device: PacketDevice
-  readonly translator: Translator | undefined
-  readonly undo: UndoList
-}
-
-/** Sets the loop of the data plane going: what arrives is pumped, and after each turn the machines have their say. */
-function startPumps({ host, plane, datagrams, socket, device, translator, undo }: Pumped): void {
-  const timers = translator && drive(translatorTimers(translator, plane), { onOutput: () => {} })
-  undo.add(() => timers?.stop())
-  const settle = () => {
-    host.noteActivity(systemClock.now())
-    datagrams?.settle()
-    timers?.settle()
   }
-  if (socket) {
-    pumpWhileReadable(socket, () => plane.pumpSocket(systemClock.now()), settle)
-    socket.onSendError = ({ endpoint, code, length }) => {
-      if (code === 'EMSGSIZE') datagrams?.handleTooBig(endpoint, length)
-    }
-  }
-  pumpWhileReadable(device, () => plane.pumpDevice(systemClock.now()), settle)
-}
-
-/** The translator's timers as a machine; what it puts out goes through the data plane. */
-function translatorTimers(translator: Translator, plane: GatewayDataPlane) {
-  return {
-    get deadline(): Milliseconds | undefined {
-      return translator.deadline
-    },
-    handleDeadline(now: Milliseconds): void {
-      translator.handleDeadline(now)
-      plane.drainTranslator(now)
-    },
-    poll: (): undefined => undefined,
-  }
-}
-
-function logTranslator(output: PatOutput, log: Logger): void {
-  if (output.type !== 'ports-exhausted') return
-  const { resource, protocol, outsideAddress, refused } = output
-  log.warn('new flows are refused: the translator is full', { resource, protocol, outsideAddress, refused })
 }

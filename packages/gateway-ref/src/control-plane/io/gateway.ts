@@ -1,7 +1,7 @@
 import { createSecureContext } from 'node:tls'
-import { dropReasonName } from '@twinbore/core/packet'
 import { EventEmitter } from 'eventemitter3'
 import type { GatewayConfig } from '../../config/gateway-config.ts'
+import type { PlaneStats } from '../../data-plane/engine.ts'
 import type { Egress, EgressSettings } from '../../egress/egress.ts'
 import { SocketsEgress, type SocketsEgressStats } from '../../egress/sockets/io/sockets-egress.ts'
 import { GatewayError } from '../../errors.ts'
@@ -36,12 +36,12 @@ export interface GatewayStats {
   readonly drops: Readonly<Record<string, number>>
   readonly control: ReturnType<RunningGateway['listener']['stats']>
   /** Absent without a datagram channel. */
-  readonly datagram: ReturnType<NonNullable<RunningGateway['datagrams']>['stats']> | undefined
+  readonly datagram: PlaneStats['datagram']
   /** Absent when the kernel translates. */
-  readonly translator: ReturnType<NonNullable<RunningGateway['translator']>['stats']> | undefined
+  readonly translator: PlaneStats['translator']
   /** Absent unless clients' flows leave by sockets. */
   readonly sockets: SocketsEgressStats | undefined
-  readonly device: ReturnType<Egress['device']['stats']>
+  readonly device: PlaneStats['device']
 }
 
 /** How long an orderly stop waits for requests that are being answered. */
@@ -92,17 +92,16 @@ export class Gateway extends EventEmitter<GatewayEvents> implements RunnableGate
   stats(): GatewayStats | undefined {
     const { running } = this
     if (!running) return undefined
-    const { host, plane, listener, datagrams, translator, egress } = running
-    const drops: Record<string, number> = {}
-    for (const [reason, count] of plane.drops().entries()) if (count > 0) drops[dropReasonName(reason)] = count
+    const { host, plane, listener, egress } = running
+    const { drops, datagram, translator, device } = plane.stats()
     return {
       sessions: host.size,
       drops,
       control: listener.stats(),
-      datagram: datagrams?.stats(),
-      translator: translator?.stats(),
+      datagram,
+      translator,
       sockets: egress instanceof SocketsEgress ? egress.stats() : undefined,
-      device: egress.device.stats(),
+      device,
     }
   }
 
@@ -120,6 +119,7 @@ export class Gateway extends EventEmitter<GatewayEvents> implements RunnableGate
         channelChanged: (session, change) => this.emit('channel-changed', { session, ...change }),
         closed: (session, reason, seconds) => this.emit('session-closed', { session, reason, seconds }),
       },
+      onLost: error => this.handleDeviceLoss(error),
     })
     let running: RunningGateway
     try {
@@ -133,7 +133,6 @@ export class Gateway extends EventEmitter<GatewayEvents> implements RunnableGate
       throw new GatewayError('ERR_GATEWAY_ABORTED', 'the gateway was stopped while it started')
     }
     running.listener.on('login-rejected', event => this.emit('login-rejected', event))
-    running.egress.device.onLost = error => this.handleDeviceLoss(error)
     this.identity = running.identity
     this.address = running.bound.address
     this.port = running.bound.port
@@ -169,7 +168,7 @@ export class Gateway extends EventEmitter<GatewayEvents> implements RunnableGate
     createSecureContext({ ...tls, ...(clientCa !== undefined && { ca: clientCa }) })
     await running.authenticator.reload()
     running.listener.setSecureContext(tls, clientCa)
-    running.plane.setDestinations(refusedDestinations(config))
+    running.plane.command({ type: 'set-destinations', destinations: refusedDestinations(config) })
     running.host.reconfigure(config)
     this.identity = identity
     this.config = config

@@ -8,21 +8,18 @@ import {
   type SessionOutput,
   type TunnelParameters,
 } from '@twinbore/core'
-import { type Driver, drive, type EstablishedStream, StreamChannel } from '@twinbore/core/io'
-import type { Clock, Milliseconds } from '@twinbore/core/runtime'
-import type { GatewayDataPlane } from '../../data-plane/gateway-data-plane.ts'
-import { Carrier, type SessionTable, type Traffic } from '../../data-plane/session-table.ts'
-import type { DatagramPath } from '../../data-plane/tunnel-side.ts'
+import { type Driver, drive, type EstablishedStream } from '@twinbore/core/io'
+import type { Clock } from '@twinbore/core/runtime'
+import type { Activity } from '../../data-plane/activity.ts'
+import type { DataPlane } from '../../data-plane/data-plane.ts'
+import { Carrier } from '../../data-plane/session-table.ts'
+import type { OpenStream, SessionStream } from '../session-stream.ts'
 
 /** What the live sessions of a gateway share, and whom they tell. */
 export interface LiveSessionHost {
   readonly clock: Clock
-  readonly sessions: SessionTable
-  readonly plane: GatewayDataPlane
-  readonly path: DatagramPath | undefined
-  /** Traffic was counted in the session table: tells the sessions. */
-  noteActivity(now: Milliseconds): void
-  closeAssociation(association: number): void
+  readonly plane: DataPlane
+  readonly openStream: OpenStream
   handleChannelChange(session: LiveSession, change: ChannelChange): void
   /** The session has no stream any more, and may get another. */
   handleStreamLoss(session: LiveSession): void
@@ -36,23 +33,29 @@ export interface ChannelChange {
 }
 
 const carrierOf = { none: Carrier.none, stream: Carrier.stream, datagram: Carrier.datagram } as const
+const channelOf = (carrier: Carrier): ChannelKind => (carrier === Carrier.stream ? 'stream' : 'datagram')
 
-/** One session at work: its machine, its stream channel, its place in the data plane. */
+/** One session at work: its machine, its stream channel, and what the data plane has been told of it. */
 export class LiveSession {
   /** Its number in the data plane. */
   readonly index: number
+  /** The longest packet towards the client. */
+  mtu: number
   private readonly host: LiveSessionHost
   private readonly machine: GatewaySession
   private readonly driver: Driver
-  private stream: StreamChannel | undefined
+  private stream: SessionStream | undefined
+  /** Its association, or -1. */
+  private association = -1
 
   constructor(host: LiveSessionHost, index: number, parameters: TunnelParameters) {
     this.host = host
     this.index = index
+    this.mtu = parameters.mtu
     this.machine = new GatewaySession(parameters, {}, host.clock.now())
     this.driver = drive(this.machine, {
       clock: host.clock,
-      onOutput: (output, now) => this.handleOutput(output, now),
+      onOutput: output => this.handleOutput(output),
     })
   }
 
@@ -60,21 +63,22 @@ export class LiveSession {
     return this.machine.activeChannel
   }
 
+  get carrier(): Carrier {
+    return carrierOf[this.machine.activeChannel]
+  }
+
   get hasStream(): boolean {
     return this.stream !== undefined
   }
 
   /** A stream after CONNECT takes the place of the one before. */
-  attachStream({ socket, head }: EstablishedStream, parameters: TunnelParameters): void {
+  attachStream(established: EstablishedStream, parameters: TunnelParameters): void {
+    const { plane, openStream } = this.host
     this.stream?.destroy()
-    const stream = new StreamChannel(
-      socket,
+    const stream = openStream(
+      established,
       {
-        onPackets: batch => {
-          const now = this.host.clock.now()
-          this.host.plane.handleStreamPackets(batch, now)
-          this.host.noteActivity(now)
-        },
+        onPackets: batch => plane.handleStreamPackets(batch),
         onControl: (type, payload) => this.driver.input(now => this.machine.handleStreamFrame(type, payload, now)),
         onClosed: loss => {
           if (this.stream !== stream) return
@@ -83,25 +87,23 @@ export class LiveSession {
           this.driver.input(now => this.machine.streamClosed(loss, now))
         },
       },
-      { batch: this.host.plane.fromStreams, owner: this.index },
+      { batch: plane.fromStreams, owner: this.index },
     )
     this.stream = stream
     this.driver.input(now => this.machine.streamAttached(parameters, now))
-    stream.start(head)
+    stream.start(established.head)
   }
 
-  /** A DTLS association with this session's App-ID is established; it takes the place of the one before. */
+  /** A DTLS association of this session is established; it takes the place of the one before. */
   attachAssociation(association: number, maxPayload: number): void {
-    const { sessions } = this.host
-    const previous = sessions.associations[this.index]!
-    sessions.setAssociation(this.index, association)
+    this.association = association
     this.driver.input(now => this.machine.datagramOpened(maxPayload, now))
-    if (previous !== -1) this.host.closeAssociation(previous)
   }
 
-  /** Its association is gone. */
-  detachAssociation(loss: DatagramLoss): void {
-    this.host.sessions.setAssociation(this.index, -1)
+  /** An association is gone; one that is not the newest matters to nobody. */
+  detachAssociation(association: number, loss: DatagramLoss): void {
+    if (association !== this.association) return
+    this.association = -1
     this.driver.input(now => this.machine.datagramClosed(loss, now))
   }
 
@@ -109,18 +111,22 @@ export class LiveSession {
     this.stream?.sendPacket(bytes, offset, length)
   }
 
-  handleDatagramFrame(type: number, payload: Uint8Array, now: Milliseconds): void {
-    this.machine.handleDatagramFrame(type, payload, now)
-    this.driver.settle()
+  handleDatagramFrame(type: number, payload: Uint8Array): void {
+    this.driver.input(now => this.machine.handleDatagramFrame(type, payload, now))
   }
 
   handleMessageTooBig(payloadBytes: number): void {
     this.driver.input(now => this.machine.handleMessageTooBig(payloadBytes, now))
   }
 
-  noteTraffic(channel: ChannelKind, traffic: Traffic, now: Milliseconds): void {
-    this.machine.noteReceived(channel, traffic.packetsReceived, traffic.bytesReceived, now)
-    this.machine.noteSent(channel, traffic.packetsSent, traffic.bytesSent, now)
+  /** What passed on one channel, in the order in which it counts: an answer comes after what it answers. */
+  noteActivity({ carrier, ...activity }: Activity): void {
+    const channel = channelOf(carrier)
+    const { packetsSent, bytesSent, packetsReceived, bytesReceived, sentAt, receivedAt } = activity
+    const isAnswered = sentAt < receivedAt
+    if (isAnswered) this.machine.noteSent(channel, packetsSent, bytesSent, sentAt)
+    this.machine.noteReceived(channel, packetsReceived, bytesReceived, receivedAt)
+    if (!isAnswered) this.machine.noteSent(channel, packetsSent, bytesSent, sentAt)
     this.driver.settle()
   }
 
@@ -129,24 +135,23 @@ export class LiveSession {
     this.driver.input(now => this.machine.disconnect(reason, now))
   }
 
-  private handleOutput(output: SessionOutput, now: Milliseconds): void {
-    const { sessions, plane, path } = this.host
+  private handleOutput(output: SessionOutput): void {
+    const { index: session } = this
+    const { plane } = this.host
     switch (output.type) {
       case 'frame': {
-        if (output.channel === 'stream') this.stream?.sendFrame(output.frameType, output.payload)
-        else if (path) {
-          const association = sessions.associations[this.index]!
-          if (association !== -1)
-            plane.tunnels.sendControlFrame(association, output.frameType, output.payload, path, now)
-        }
+        const { channel, frameType, payload } = output
+        if (channel === 'stream') this.stream?.sendFrame(frameType, payload)
+        else plane.command({ type: 'send-control-frame', session, frameType, payload })
         break
       }
       case 'channel-changed':
-        sessions.carriers[this.index] = carrierOf[output.to]
+        plane.command({ type: 'set-carrier', session, carrier: carrierOf[output.to] })
         this.host.handleChannelChange(this, output)
         break
       case 'mtu-changed':
-        sessions.mtus[this.index] = output.mtu
+        this.mtu = output.mtu
+        plane.command({ type: 'set-mtu', session, mtu: output.mtu })
         break
       case 'close-stream':
         this.stream?.end()
@@ -154,9 +159,9 @@ export class LiveSession {
         if (!this.machine.closed) this.host.handleStreamLoss(this)
         break
       case 'close-datagram': {
-        const association = sessions.associations[this.index]!
-        sessions.setAssociation(this.index, -1)
-        if (association !== -1) this.host.closeAssociation(association)
+        const { association } = this
+        this.association = -1
+        if (association !== -1) plane.command({ type: 'close-association', session, association })
         break
       }
       case 'closed':

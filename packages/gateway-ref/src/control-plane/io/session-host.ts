@@ -1,8 +1,6 @@
 import { createHash } from 'node:crypto'
 import {
   type CloseReason,
-  type DatagramLoss,
-  type FrameType,
   type LoginIdentity,
   type SessionEndReason,
   type SessionRecord,
@@ -11,24 +9,33 @@ import {
   type TunnelParameters,
   wantsPsk,
 } from '@twinbore/core'
-import { IpAddress } from '@twinbore/core/address'
-import { type Driver, drive, type LoginContext, type SessionGrant, type TunnelAttempt } from '@twinbore/core/io'
+import {
+  type Driver,
+  drive,
+  type LoginContext,
+  type SessionGrant,
+  StreamChannel,
+  type TunnelAttempt,
+} from '@twinbore/core/io'
 import type { Clock, Milliseconds, Random } from '@twinbore/core/runtime'
 import type { UserFacts } from '../../auth/authenticator.ts'
 import type { GatewayConfig } from '../../config/gateway-config.ts'
-import type { GatewayDataPlane } from '../../data-plane/gateway-data-plane.ts'
-import { Carrier, type SessionTable } from '../../data-plane/session-table.ts'
-import type { DatagramPath, TunnelOutlets } from '../../data-plane/tunnel-side.ts'
+import { ACTIVITY_COLUMNS, type ActivityTable, activityAt } from '../../data-plane/activity.ts'
+import type { DataPlane, DataPlaneHost } from '../../data-plane/data-plane.ts'
+import type { PlaneEvent } from '../../data-plane/events.ts'
 import type { Logger } from '../../log/logger.ts'
 import type { AddressLeases, LeasedAddresses } from '../address-leases.ts'
-import { AppIds } from '../app-ids.ts'
 import { closeReasons, endReasonOf } from '../end-reasons.ts'
 import { type GrantInput, grantParameters } from '../grant-parameters.ts'
 import { bytesOf, factsOf, type Holding, newHolding } from '../holding.ts'
+import { leaseFor } from '../lease-for.ts'
 import { registryLimits } from '../registry-limits.ts'
 import type { SessionFacts } from '../session-facts.ts'
+import { numbersFor, SessionNumbers } from '../session-numbers.ts'
+import type { OpenStream } from '../session-stream.ts'
 import { type ChannelChange, LiveSession, type LiveSessionHost } from './live-session.ts'
 import { OpenStreams } from './open-streams.ts'
+import { logPlaneEvent } from './plane-lines.ts'
 
 /** What the control plane tells the gateway about sessions. */
 export interface SessionHostEvents {
@@ -45,40 +52,39 @@ export interface SessionHostOptions {
   readonly clock: Clock
   readonly random: Random
   readonly log: Logger
-  readonly sessions: SessionTable
   readonly leases: AddressLeases
   readonly events: SessionHostEvents
+  /** @defaultValue `StreamChannel` */
+  readonly openStream?: OpenStream
   /** The UDP port that is announced; `undefined` without a datagram channel. */
   readonly datagramPort: number | undefined
   /** What is known of a user; `undefined` when they may not come in (any more). */
   readonly factsOf: (username: string) => UserFacts | undefined
-  readonly closeAssociation: (association: number) => void
 }
 
 type Record = SessionRecord<Holding<LiveSession>>
 
 /** The sessions of a gateway: cookies, addresses, live sessions, and who is who in the data plane. */
-export class SessionHost implements LiveSessionHost, TunnelOutlets {
+export class SessionHost implements LiveSessionHost, DataPlaneHost {
   readonly clock: Clock
-  readonly sessions: SessionTable
-  plane!: GatewayDataPlane
-  path: DatagramPath | undefined
+  readonly openStream: OpenStream
+  /** Assigned before anybody gets in. */
+  plane!: DataPlane
   config: GatewayConfig
   /** While draining nobody gets in, and sessions that lose their stream stay as they are. */
   draining = false
   private readonly options: SessionHostOptions
   private readonly registry: SessionRegistry<Holding<LiveSession>>
   private readonly registryDriver: Driver
-  /** Session records by data plane number. */
-  private readonly byIndex: (Record | undefined)[] = []
-  private readonly appIds = new AppIds<Record>()
+  private readonly numbers: SessionNumbers<Record>
   private readonly streams = new OpenStreams()
 
   constructor(options: SessionHostOptions) {
     this.options = options
     this.config = options.config
     this.clock = options.clock
-    this.sessions = options.sessions
+    this.openStream = options.openStream ?? openStreamChannel
+    this.numbers = new SessionNumbers(numbersFor(options.config.session.maxSessions))
     this.registry = new SessionRegistry({
       random: options.random,
       hash: bytes => createHash('sha256').update(bytes).digest(),
@@ -96,7 +102,7 @@ export class SessionHost implements LiveSessionHost, TunnelOutlets {
   }
 
   list(): SessionFacts[] {
-    return Array.from(this.registry.sessions(), record => factsOf(record, this.sessions))
+    return Array.from(this.registry.sessions(), record => factsOf(record, this.plane))
   }
 
   /**
@@ -164,47 +170,6 @@ export class SessionHost implements LiveSessionHost, TunnelOutlets {
     })
   }
 
-  /** The key of the DTLS handshake that names this App-ID. */
-  findPsk(appId: Uint8Array): Uint8Array | undefined {
-    return this.appIds.find(appId)?.lease?.pskKey
-  }
-
-  knowsAppId(appId: Uint8Array): boolean {
-    return this.appIds.find(appId) !== undefined
-  }
-
-  /** A DTLS handshake is complete. `overhead`: what a record adds to its plaintext. */
-  attachAssociation(association: number, appId: Uint8Array, overhead: number, maxPlaintextBytes: number): void {
-    const holding = this.appIds.find(appId)?.lease
-    if (!holding?.live) {
-      this.options.closeAssociation(association)
-      return
-    }
-    const { linkMtu, outerFamily } = holding
-    const fitting = linkMtu - (outerFamily === 4 ? 20 : 40) - 8 - overhead
-    holding.live.attachAssociation(association, Math.min(maxPlaintextBytes, fitting))
-  }
-
-  /** An association is gone; one that is not a session's newest matters to nobody. */
-  detachAssociation(association: number, loss: DatagramLoss): void {
-    this.liveOf(this.sessions.ofAssociation(association))?.detachAssociation(loss)
-  }
-
-  /** The system refused a record with so many bytes of plaintext as too long for its path. */
-  handleDatagramTooBig(association: number, payloadBytes: number): void {
-    this.liveOf(this.sessions.ofAssociation(association))?.handleMessageTooBig(payloadBytes)
-  }
-
-  /** Tells the sessions what passed in the data plane; once per batch. */
-  noteActivity(now: Milliseconds): void {
-    this.sessions.drainActivity((index, carrier, traffic) => {
-      const record = this.byIndex[index]
-      if (!record) return
-      this.registry.noteActivity(record.id, now)
-      record.lease?.live?.noteTraffic(carrier === Carrier.stream ? 'stream' : 'datagram', traffic, now)
-    })
-  }
-
   /** Ends one session for good. Returns whether there was one. */
   end(id: number, reason: SessionEndReason = 'terminated'): boolean {
     let found = false
@@ -217,6 +182,7 @@ export class SessionHost implements LiveSessionHost, TunnelOutlets {
   /** Ends every session: clients are told, their streams closed after what is queued. */
   endAll(reason: CloseReason): void {
     this.draining = true
+    this.plane.command({ type: 'drain' })
     for (const record of [...this.registry.sessions()]) record.lease?.live?.disconnect(reason)
   }
 
@@ -238,31 +204,52 @@ export class SessionHost implements LiveSessionHost, TunnelOutlets {
     this.liveOf(session)?.sendOnStream(bytes, offset, length)
   }
 
-  handleControlFrame(session: number, type: FrameType, payload: Uint8Array, now: Milliseconds): void {
-    this.liveOf(session)?.handleDatagramFrame(type, payload, now)
+  handleEvent(event: PlaneEvent, now: Milliseconds): void {
+    logPlaneEvent(event, this.options.log)
+    switch (event.type) {
+      case 'session-removed':
+        this.numbers.release(event.session)
+        break
+      case 'association-established':
+        this.attachAssociation(event)
+        break
+      case 'association-closed':
+        this.liveOf(event.session)?.detachAssociation(event.association, event.loss)
+        break
+      case 'control-frame':
+        this.liveOf(event.session)?.handleDatagramFrame(event.frameType, event.payload)
+        break
+      case 'datagram-too-big':
+        this.liveOf(event.session)?.handleMessageTooBig(event.payloadBytes)
+        break
+      case 'activity':
+        this.noteActivity(event.table, now)
+        break
+      // The client renews its keys with a new tunnel long before; should it not, the association ends by itself.
+      case 'key-limit-near':
+      case 'association-moved':
+      case 'handshake-failed':
+      case 'translator':
+        break
+    }
   }
 
   // Of live sessions.
 
-  closeAssociation(association: number): void {
-    this.options.closeAssociation(association)
-  }
-
   handleChannelChange(session: LiveSession, change: ChannelChange): void {
-    const record = this.byIndex[session.index]
-    if (record?.lease) this.options.events.channelChanged(factsOf(record, this.sessions), change)
+    const record = this.numbers.find(session.index)
+    if (record?.lease) this.options.events.channelChanged(factsOf(record, this.plane), change)
   }
 
   handleStreamLoss(session: LiveSession): void {
-    const record = this.byIndex[session.index]
+    const record = this.numbers.find(session.index)
     if (record) this.registryDriver.input(now => this.registry.streamLost(record.id, record.stream, now))
   }
 
   handleClosed(session: LiveSession, reason: CloseReason, text: string): void {
-    const record = this.byIndex[session.index]
+    const record = this.numbers.find(session.index)
     if (!record?.lease) return
-    this.noteActivity(this.clock.now())
-    const facts = factsOf(record, this.sessions)
+    const facts = factsOf(record, this.plane)
     this.forgetLive(record.lease)
     this.options.events.closed(facts, reason, (this.clock.now() - record.createdAt) / 1000)
     if (text !== '' && reason === 'protocol-violation') this.options.log.debug('session closed', { text })
@@ -275,34 +262,21 @@ export class SessionHost implements LiveSessionHost, TunnelOutlets {
       })
   }
 
-  /** Leases addresses for a session that comes for the first time. A text says why there are none. */
   private hold(
     { identity }: Record,
     user: UserFacts,
-    attempt: TunnelAttempt,
+    { request, remoteAddress, pskKey }: TunnelAttempt,
     now: Milliseconds,
   ): Holding<LiveSession> | string {
-    const { request } = attempt
-    const reserved = user.addresses.flatMap(text => IpAddress.parse(text) ?? [])
-    const { addresses, exhausted } = this.options.leases.take(
-      { user: identity.username, ipv4: request.ipv4, ipv6: request.ipv6, wishes: [...reserved, ...request.addresses] },
-      now,
-    )
-    for (const pool of exhausted) {
-      this.options.log.warn('the address pool is exhausted', { pool: pool.toString(), user: identity.username })
-    }
-    if (!addresses) {
-      return exhausted.length > 0
-        ? `The address pool ${exhausted.join(' and ')} is exhausted`
-        : 'No address of the families that were asked for'
-    }
-    const { remoteAddress, pskKey } = attempt
+    const { leases, log } = this.options
+    const addresses = leaseFor(leases, { identity, user, request }, log, now)
+    if (typeof addresses === 'string') return addresses
     return newHolding(addresses, { remoteAddress, userAgent: request.userAgent, pskKey })
   }
 
   private announce(record: Record, holding: Holding<LiveSession>): void {
     const { established, resumed } = this.options.events
-    const facts = factsOf(record, this.sessions)
+    const facts = factsOf(record, this.plane)
     if (holding.announced) resumed(facts)
     else {
       holding.announced = true
@@ -338,7 +312,8 @@ export class SessionHost implements LiveSessionHost, TunnelOutlets {
     holding.outerFamily = input.outerFamily
     holding.linkMtu = parameters.baseMtu
     holding.pskKey = attempt.pskKey
-    this.appIds.set(record, datagram?.appId)
+    holding.appId = datagram?.appId
+    this.permit(holding.live.index, holding)
     this.streams.add(established.socket)
     const { live } = holding
     this.announce(record, holding)
@@ -353,14 +328,35 @@ export class SessionHost implements LiveSessionHost, TunnelOutlets {
     { addresses }: Holding<LiveSession>,
     parameters: TunnelParameters,
   ): LiveSession | undefined {
-    const index = this.sessions.install({
-      ipv4: addresses.ipv4?.bytes,
-      ipv6: addresses.ipv6?.bytes,
-      mtu: parameters.mtu,
-    })
-    if (index === -1) return undefined
-    this.byIndex[index] = record
+    const index = this.numbers.take(record)
+    if (index === undefined) return undefined
+    const entry = { ipv4: addresses.ipv4?.bytes, ipv6: addresses.ipv6?.bytes, mtu: parameters.mtu }
+    this.plane.command({ type: 'install-session', session: index, entry })
     return new LiveSession(this, index, parameters)
+  }
+
+  /** From now on the session's newest App-ID, and no other, opens its datagram channel. */
+  private permit(session: number, { appId, pskKey }: Holding<LiveSession>): void {
+    if (appId) this.plane.command({ type: 'permit', session, appId, key: pskKey })
+    else this.plane.command({ type: 'forbid', session })
+  }
+
+  private attachAssociation(event: PlaneEvent & { readonly type: 'association-established' }): void {
+    const holding = this.numbers.find(event.session)?.lease
+    if (!holding?.live) return
+    const { linkMtu, outerFamily } = holding
+    const fitting = linkMtu - (outerFamily === 4 ? 20 : 40) - 8 - event.overhead
+    holding.live.attachAssociation(event.association, Math.min(event.maxPlaintextBytes, fitting))
+  }
+
+  private noteActivity(table: ActivityTable, now: Milliseconds): void {
+    for (let at = 0; at < table.length; at += ACTIVITY_COLUMNS) {
+      const activity = activityAt(table, at)
+      const record = this.numbers.find(activity.session)
+      if (!record) continue
+      this.registry.noteActivity(record.id, now)
+      record.lease?.live?.noteActivity(activity)
+    }
   }
 
   private handleEnded({ session, reason }: SessionRegistryOutput<Holding<LiveSession>>, now: Milliseconds): void {
@@ -369,12 +365,11 @@ export class SessionHost implements LiveSessionHost, TunnelOutlets {
     if (!session.lease?.live) this.release(session, now)
   }
 
-  /** Nothing is left of a session: its addresses and its App-ID are free. */
+  /** Nothing is left of a session: its addresses are free. */
   private release(record: Record, now: Milliseconds): void {
     const holding = record.lease
     if (!holding) return
     record.lease = undefined
-    this.appIds.set(record, undefined)
     this.options.leases.release(holding.addresses, now)
     this.options.events.released(holding.addresses, now)
   }
@@ -382,15 +377,17 @@ export class SessionHost implements LiveSessionHost, TunnelOutlets {
   private forgetLive(holding: Holding<LiveSession>): void {
     const { live } = holding
     if (!live) return
-    const { outbound, inbound } = bytesOf(holding, this.sessions)
+    const { outbound, inbound } = bytesOf(holding, this.plane)
     holding.bytesOutbound = outbound
     holding.bytesInbound = inbound
     holding.live = undefined
-    this.byIndex[live.index] = undefined
-    this.sessions.remove(live.index)
+    this.numbers.rest(live.index)
+    this.plane.command({ type: 'remove-session', session: live.index })
   }
 
-  private liveOf(index: number): LiveSession | undefined {
-    return index === -1 ? undefined : this.byIndex[index]?.lease?.live
+  private liveOf(session: number): LiveSession | undefined {
+    return this.numbers.find(session)?.lease?.live
   }
 }
+
+const openStreamChannel: OpenStream = ({ socket }, handlers, packets) => new StreamChannel(socket, handlers, packets)

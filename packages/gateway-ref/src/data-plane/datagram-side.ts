@@ -1,0 +1,164 @@
+import type { DatagramLoss } from '@twinbore/core'
+import type { Milliseconds, OutputQueue, Random } from '@twinbore/core/runtime'
+import { type CloseReason, type CryptoProvider, DtlsServer, type DtlsStats } from '@twinbore/dtls'
+import type { DatagramSocket } from '@twinbore/tun'
+import type { PlaneEvent } from './events.ts'
+import { Permits } from './permits.ts'
+import type { SessionTable } from './session-table.ts'
+import type { DatagramPath } from './tunnel-side.ts'
+
+export interface DatagramSideOptions {
+  readonly socket: DatagramSocket
+  readonly sessions: SessionTable
+  readonly events: OutputQueue<PlaneEvent>
+  readonly crypto: CryptoProvider
+  readonly random: Random
+  readonly maxAssociations: number
+}
+
+/** A handshake of a stock client is given up by it after 12 s. */
+const HANDSHAKE_TIMEOUT_MS = 20_000
+const RETRANSMIT_TIMEOUT_MS = 400
+
+/**
+ * The DTLS half of a data plane: handshakes with keys of the TLS channel, and which association is whose. Records are
+ * opened and sealed through `path`.
+ */
+export class DatagramSide {
+  readonly path: DatagramPath
+  readonly permits: Permits = new Permits()
+  private readonly server: DtlsServer
+  private readonly options: DatagramSideOptions
+  /** Who is at an endpoint, and what a record adds to its plaintext there. */
+  private readonly peers = new Map<number, { readonly association: number; readonly overhead: number }>()
+  private readonly endpoints = new Map<number, number>()
+
+  constructor(options: DatagramSideOptions) {
+    this.options = options
+    const { socket, crypto, random, maxAssociations } = options
+    this.server = new DtlsServer({
+      crypto,
+      random,
+      findPsk: appId => this.permits.find(appId)?.key,
+      knowsSession: appId => this.permits.find(appId) !== undefined,
+      retransmitTimeoutMs: RETRANSMIT_TIMEOUT_MS,
+      handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS,
+      maxAssociations,
+      hostOf: endpoint => socket.endpoints.addressOf(endpoint),
+      portOf: endpoint => socket.endpoints.portOf(endpoint),
+      retainEndpoint: endpoint => socket.endpoints.retain(endpoint),
+      releaseEndpoint: endpoint => socket.endpoints.release(endpoint),
+    })
+    this.path = { socket, records: this.server }
+    socket.onSendError = ({ endpoint, code, length }) => {
+      if (code === 'EMSGSIZE') this.handleTooBig(endpoint, length)
+    }
+  }
+
+  get deadline(): Milliseconds | undefined {
+    return this.server.deadline
+  }
+
+  handleDeadline(now: Milliseconds): void {
+    this.server.handleDeadline(now)
+    this.settle(now)
+  }
+
+  /** Ends the session's association, if it is this one. */
+  close(session: number, association: number, now: Milliseconds): void {
+    const { sessions } = this.options
+    if (association === -1 || sessions.associations[session] !== association) return
+    sessions.setAssociation(session, -1)
+    this.server.close(association, now)
+    this.settle(now)
+  }
+
+  /** Does what the last batch or command has left: call it after each. */
+  settle(now: Milliseconds): void {
+    const { socket, sessions, events } = this.options
+    for (let output = this.server.poll(); output !== undefined; output = this.server.poll()) {
+      switch (output.type) {
+        case 'transmit':
+          socket.sendTo(output.endpoint, output.bytes)
+          break
+        case 'established': {
+          const { association, endpoint, overhead, maxPlaintextBytes } = output
+          const session = this.permits.find(output.sessionId)?.session
+          if (session === undefined) {
+            // Its App-ID was replaced during the handshake.
+            this.server.close(association, now)
+            break
+          }
+          this.peers.set(endpoint, { association, overhead })
+          this.endpoints.set(association, endpoint)
+          const previous = sessions.associations[session]!
+          sessions.setAssociation(session, association)
+          events.push({ type: 'association-established', session, association, overhead, maxPlaintextBytes })
+          if (previous !== -1) this.server.close(previous, now)
+          break
+        }
+        case 'closed': {
+          const { association, reason } = output
+          this.forgetEndpoint(association)
+          const session = sessions.ofAssociation(association)
+          if (session === -1) break
+          sessions.setAssociation(session, -1)
+          events.push({ type: 'association-closed', session, association, loss: lossOf(reason) })
+          break
+        }
+        case 'endpoint-changed':
+          this.move(output.association, output.from, output.to)
+          break
+        case 'handshake-failed': {
+          const remote = socket.endpoints.addressOf(output.endpoint)
+          events.push({ type: 'handshake-failed', remote, code: output.error.code })
+          break
+        }
+        case 'key-limit-near': {
+          const session = sessions.ofAssociation(output.association)
+          if (session !== -1) events.push({ type: 'key-limit-near', session, association: output.association })
+          break
+        }
+        case 'received':
+          break
+      }
+    }
+  }
+
+  stats(): DtlsStats {
+    return this.server.stats()
+  }
+
+  /** The system refused a datagram of so many bytes as too long for the path to an endpoint. */
+  private handleTooBig(endpoint: number, bytes: number): void {
+    const peer = this.peers.get(endpoint)
+    const session = peer ? this.options.sessions.ofAssociation(peer.association) : -1
+    if (session === -1) return
+    this.options.events.push({ type: 'datagram-too-big', session, payloadBytes: bytes - peer!.overhead })
+  }
+
+  private move(association: number, from: number, to: number): void {
+    const { socket, sessions, events } = this.options
+    const peer = this.peers.get(from)
+    // Somebody else may be there by now.
+    if (peer?.association === association) {
+      this.peers.delete(from)
+      this.peers.set(to, peer)
+      this.endpoints.set(association, to)
+    }
+    const session = sessions.ofAssociation(association)
+    if (session === -1) return
+    const [before, after] = [socket.endpoints.addressOf(from), socket.endpoints.addressOf(to)]
+    events.push({ type: 'association-moved', session, association, from: before, to: after })
+  }
+
+  private forgetEndpoint(association: number): void {
+    const endpoint = this.endpoints.get(association)
+    this.endpoints.delete(association)
+    if (endpoint !== undefined && this.peers.get(endpoint)?.association === association) this.peers.delete(endpoint)
+  }
+}
+
+function lossOf(reason: CloseReason): DatagramLoss {
+  return reason === 'peer' ? 'closed-by-peer' : reason === 'handshake-failed' ? 'handshake-failed' : 'error'
+}
