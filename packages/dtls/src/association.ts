@@ -1,3 +1,4 @@
+import type { AssociationSnapshot } from './association-snapshot.ts'
 import { type RecordBatch, Verdict } from './batch.ts'
 import { copyBytes } from './copy-bytes.ts'
 import { Counter, Counters, type DtlsStats } from './counters.ts'
@@ -20,22 +21,38 @@ export class DtlsAssociation implements Machine<AssociationOutput> {
   private readonly counters = new Counters()
   private readonly peer: PeerState
   private readonly role: 'client' | 'server'
+  private readonly sequences: Float64Array | undefined
+  private notesSequences = false
   private readonly batchSink = new BatchSink()
   private readonly queueSink: DataSink
 
   /** @throws RangeError or TypeError naming the option that is wrong */
   constructor(options: DtlsClientOptions | DtlsPeerServerOptions) {
     this.role = options.role
-    this.peer = new PeerState(
-      options.role === 'client' ? clientConfig(options) : peerServerConfig(options),
-      this.counters,
-    )
+    const config = options.role === 'client' ? clientConfig(options) : peerServerConfig(options)
+    this.sequences = config.sequences
+    this.peer = new PeerState(config, this.counters)
     this.queueSink = {
       deliver: (bytes, offset, length) => {
         this.peer.outputs.push({ type: 'received', bytes: copyBytes(bytes, offset, offset + length) })
         return true
       },
     }
+  }
+
+  /**
+   * Goes on with an association that was exported elsewhere, established from the start and without an `established`. Its numbers
+   * go on from those of the snapshot or, if higher, from `options.sequences`. See `AssociationSnapshot` for what must never
+   * happen. @throws RangeError or TypeError naming the option or field that is wrong
+   */
+  static installAssociation(
+    options: DtlsClientOptions | DtlsPeerServerOptions,
+    snapshot: AssociationSnapshot,
+  ): DtlsAssociation {
+    const association = new DtlsAssociation(options)
+    association.peer.revive(snapshot, options.sequences, 0)
+    association.noteSequences()
+    return association
   }
 
   /** Where the association stands. A server is `idle` until the first datagram comes, a client until `start`. */
@@ -124,6 +141,16 @@ export class DtlsAssociation implements Machine<AssociationOutput> {
     return material
   }
 
+  /**
+   * A copy of all that the association is, keys included, so that it can go on elsewhere. It goes on here as well: see
+   * `AssociationSnapshot` for what must never happen. @throws RangeError when it is not established
+   */
+  exportAssociation(): AssociationSnapshot {
+    const snapshot = this.peer.snapshot(-1, -1)
+    if (snapshot === undefined) throw new RangeError('the association is not established')
+    return snapshot
+  }
+
   /** Says close_notify if established, and ends. */
   close(_now: Milliseconds): void {
     this.peer.close('local')
@@ -142,6 +169,12 @@ export class DtlsAssociation implements Machine<AssociationOutput> {
     return this.counters.snapshot()
   }
 
+  private noteSequences(): void {
+    if (this.sequences === undefined || this.notesSequences || this.peer.state !== 'established') return
+    this.notesSequences = true
+    this.peer.noteSequences(this.sequences, 0)
+  }
+
   /** Takes the records of a datagram one by one. Returns whether any was of use. */
   private handle(bytes: Uint8Array, start: number, end: number, sink: DataSink, now: Milliseconds): boolean {
     if (this.role === 'server') this.start(now)
@@ -157,6 +190,7 @@ export class DtlsAssociation implements Machine<AssociationOutput> {
       else this.counters.add(result)
       at = stop
     }
+    this.noteSequences()
     return wasOfUse
   }
 }

@@ -1,5 +1,6 @@
 // DTLS 1.2 with pre-shared keys, as machines. Their shells over sockets are in @twinbore/dtls/io.
 export { DtlsAssociation } from './association.ts'
+export type { AssociationSnapshot } from './association-snapshot.ts'
 export { type RecordBatch, SEAL_HEADROOM, SEAL_TAILROOM, Verdict } from './batch.ts'
 export { type CounterName, counterNames, type DtlsStats } from './counters.ts'
 export { type CipherSuite, type CipherSuiteName, cipherSuites } from './crypto/cipher-suites.ts'

@@ -31,6 +31,13 @@ export interface DtlsOptions {
   readonly extendedMasterSecret?: boolean
   /** The longest plaintext that the peer may send, 64 to 16384 bytes; told to it if it knows RFC 8449. @defaultValue 16_384 */
   readonly recordSizeLimit?: number
+  /**
+   * Where the sequence numbers of established associations are noted as they change, before a record leaves: for association `n`
+   * its next number to write at `2 * n` (0 once it has ended), the highest number read at `2 * n + 1` (-1). It may lie over a
+   * SharedArrayBuffer; then whoever holds snapshots can go on where a thread stopped. A `DtlsAssociation` is number 0. A
+   * `DtlsServer` needs four numbers for each of `maxAssociations`. @defaultValue nowhere
+   */
+  readonly sequences?: Float64Array
 }
 
 /** Options of a client. */
@@ -135,6 +142,7 @@ export interface DtlsConfig {
   readonly handshakeTimeoutMs: Milliseconds
   readonly extendedMasterSecret: boolean
   readonly recordSizeLimit: number
+  readonly sequences: Float64Array | undefined
 }
 
 export interface ClientConfig extends DtlsConfig {
@@ -193,6 +201,10 @@ export function serverConfig(options: DtlsServerOptions): ServerConfig {
   if (!['always', 'under-load', 'never'].includes(cookies)) {
     throw new RangeError("cookies must be 'always', 'under-load' or 'never'")
   }
+  const maxAssociations = integer('maxAssociations', options.maxAssociations ?? defaults.maxAssociations, 1, MILLION)
+  if (options.sequences !== undefined && options.sequences.length < 4 * maxAssociations) {
+    throw new RangeError(`sequences must have room for ${4 * maxAssociations} numbers`)
+  }
   return {
     ...peerServerConfig({ ...options, role: 'server' }),
     knowsSession: options.knowsSession ?? (() => true),
@@ -205,7 +217,7 @@ export function serverConfig(options: DtlsServerOptions): ServerConfig {
       1,
       MILLION,
     ),
-    maxAssociations: integer('maxAssociations', options.maxAssociations ?? defaults.maxAssociations, 1, MILLION),
+    maxAssociations,
     maxRoamingTrials: integer('maxRoamingTrials', options.maxRoamingTrials ?? defaults.maxRoamingTrials, 0, MILLION),
     hostOf: options.hostOf ?? String,
     portOf: options.portOf ?? (endpoint => endpoint),
@@ -220,6 +232,9 @@ function commonConfig(options: DtlsOptions): DtlsConfig {
   if (options.random === undefined) throw new TypeError('random is missing')
   const suites = options.cipherSuites?.map(cipherSuiteOf) ?? cipherSuites
   if (suites.length === 0) throw new RangeError('cipherSuites must not be empty')
+  if (options.sequences !== undefined && options.sequences.length < 2) {
+    throw new RangeError('sequences must have room for two numbers an association')
+  }
   return {
     crypto: options.crypto,
     random: options.random,
@@ -245,6 +260,7 @@ function commonConfig(options: DtlsOptions): DtlsConfig {
     ),
     extendedMasterSecret: options.extendedMasterSecret ?? defaults.extendedMasterSecret,
     recordSizeLimit: integer('recordSizeLimit', options.recordSizeLimit ?? defaults.recordSizeLimit, 64, 16_384),
+    sequences: options.sequences,
   }
 }
 

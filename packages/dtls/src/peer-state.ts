@@ -12,6 +12,7 @@
 // Epoch 0 is read during the handshake only, and nothing in it can end the handshake at once: a plaintext fatal alert counts
 // only if the peer stays silent for `SUSPICION_MS` after it. Epoch 1 is read from ChangeCipherSpec on; application data is
 // delivered from Finished on. There is no further epoch, as renegotiation is refused.
+import { type AssociationSnapshot, reviveSnapshot, takeSnapshot } from './association-snapshot.ts'
 import { type RecordBatch, Verdict } from './batch.ts'
 import { Counter, type Counters } from './counters.ts'
 import type { DataSink } from './data-sink.ts'
@@ -73,9 +74,12 @@ export class PeerState implements HandshakeCarrier {
   private readonly config: ClientConfig | PeerServerConfig
   private readonly counters: Counters
   private readonly plain: WriteEpoch
-  private readonly intake: MessageIntake
-  private readonly flights: FlightSender
-  private readonly early = new EarlyRecords()
+  /** These three go when they are of no more use. */
+  private intake: MessageIntake | undefined
+  private flights: FlightSender | undefined
+  private early: EarlyRecords | undefined
+  /** Messages below this number were taken, once the handshake is over. */
+  private nextMessageSeq = 0
   private handshake: Handshake | undefined
   private secrets: Secrets | undefined
   private budget: number
@@ -92,6 +96,7 @@ export class PeerState implements HandshakeCarrier {
     this.plain = new WriteEpoch(0, undefined, origin?.recordSequence ?? 0)
     this.intake = new MessageIntake(origin?.messageSeq ?? 0)
     this.flights = new FlightSender(config, counters, datagram => this.transmit(datagram))
+    this.early = new EarlyRecords()
     this.budget = config.role === 'client' || origin?.isProven ? Number.POSITIVE_INFINITY : 0
   }
 
@@ -112,7 +117,8 @@ export class PeerState implements HandshakeCarrier {
   get deadline(): Milliseconds | undefined {
     if (this.state !== 'handshaking') return undefined
     let deadline = this.expiresAt!
-    if (this.flights.deadline !== undefined) deadline = Math.min(deadline, this.flights.deadline)
+    const resendAt = this.flights?.deadline
+    if (resendAt !== undefined) deadline = Math.min(deadline, resendAt)
     if (this.suspicion !== undefined) deadline = Math.min(deadline, this.suspicion.at)
     return deadline
   }
@@ -121,7 +127,7 @@ export class PeerState implements HandshakeCarrier {
     if (this.state !== 'handshaking') return
     if (this.suspicion !== undefined && now >= this.suspicion.at) this.failByAlert(this.suspicion.alert)
     else if (now >= this.expiresAt!) this.failByTimeout()
-    else this.flights.handleDeadline(now)
+    else this.flights?.handleDeadline(now)
   }
 
   /**
@@ -146,7 +152,7 @@ export class PeerState implements HandshakeCarrier {
     // A client has its answer before it sends data, so data that a server gets early is not worth keeping.
     if (isEarlyData && this.config.role === 'server') return Counter['unexpected-content-type']
     if (read === undefined || isEarlyData) {
-      return this.early.keep(bytes, at, end) ? ACCEPTED : Counter['early-record-limit']
+      return this.early?.keep(bytes, at, end) ? ACCEPTED : Counter['early-record-limit']
     }
     return this.handleSecureRecord(read, bytes, at, end, sink, now, keeps)
   }
@@ -163,6 +169,8 @@ export class PeerState implements HandshakeCarrier {
     const length = read.open(bytes, at, end, sequence, !isAlone && read.doubts(sequence))
     if (length > 0 && length <= this.readLimit) {
       this.counters.add(Counter['records-opened'])
+      // A client that sends data has the last flight.
+      this.flights = undefined
       return length
     }
     if (length < 0) return FAILED - this.explain(read, length)
@@ -199,6 +207,38 @@ export class PeerState implements HandshakeCarrier {
     this.end({ type: 'closed', reason })
   }
 
+  /** Keeps `cells[at]` at the next sequence number to write, and `cells[at + 1]` at the highest that was read. */
+  noteSequences(cells: Float64Array, at: number): void {
+    this.write!.noteIn(cells, at)
+    this.read!.noteIn(cells, at + 1)
+  }
+
+  /** A copy of all that it lives on; `undefined` unless it is established. */
+  snapshot(association: number, endpoint: number): AssociationSnapshot | undefined {
+    const { state, negotiated, secrets, read, write, readLimit } = this
+    if (state !== 'established') return undefined
+    const live = { negotiated: negotiated!, secrets: secrets!, read: read!, write: write!, readLimit }
+    return takeSnapshot(this.config.role, association, endpoint, live)
+  }
+
+  /**
+   * Begins with what a snapshot holds instead of a handshake; numbers in `sequences` at `at` that are higher than its own go
+   * before them. @throws RangeError or TypeError naming the field that is wrong
+   */
+  revive(snapshot: AssociationSnapshot, sequences: Float64Array | undefined, at: number): void {
+    const live = reviveSnapshot(this.config.crypto, this.config.role, snapshot, sequences, at)
+    this.negotiated = live.negotiated
+    this.secrets = live.secrets
+    this.read = live.read
+    this.write = live.write
+    this.readLimit = live.readLimit
+    this.state = 'established'
+    this.budget = Number.POSITIVE_INFINITY
+    this.intake = undefined
+    this.flights = undefined
+    this.early = undefined
+  }
+
   exportKeyingMaterial(length: number, label: string, context: Uint8Array | undefined): Uint8Array | undefined {
     return this.secrets === undefined ? undefined : exportKeyingMaterial(this.secrets, length, label, context)
   }
@@ -206,11 +246,11 @@ export class PeerState implements HandshakeCarrier {
   // What the handshake asks for.
 
   sendFlight(plan: FlightPlan, now: Milliseconds): void {
-    this.flights.send(plan, this.plain, this.write, now)
+    this.flights!.send(plan, this.plain, this.write, now)
   }
 
   installReadKeys(protection: RecordProtection): void {
-    this.intake.clear()
+    this.intake!.clear()
     this.read = new ReadEpoch(protection)
   }
 
@@ -219,11 +259,11 @@ export class PeerState implements HandshakeCarrier {
   }
 
   stopRetransmission(): void {
-    this.flights.stop()
+    this.flights?.stop()
   }
 
   restartMessages(nextSeq: number): void {
-    this.intake.restart(nextSeq)
+    this.intake!.restart(nextSeq)
   }
 
   complete(negotiated: Negotiated, secrets: Secrets, readLimit: number): void {
@@ -287,6 +327,7 @@ export class PeerState implements HandshakeCarrier {
       case ContentType.applicationData:
         if (length === 0) return Counter['empty-record']
         if (length > this.readLimit) return Counter['oversized-record']
+        if (this.state === 'established') this.flights = undefined
         return sink.deliver(bytes, from, length) ? ACCEPTED : Counter['batch-full']
       case ContentType.handshake: {
         if (this.state === 'established') return this.handleLateHandshake(bytes, from, from + length, now)
@@ -328,9 +369,9 @@ export class PeerState implements HandshakeCarrier {
   private handleLateHandshake(bytes: Uint8Array, from: number, end: number, now: Milliseconds): number {
     const header = readFragmentHeader(bytes, from, end)
     if (header === undefined) return Counter['malformed-message']
-    if (header.type === HandshakeType.finished && this.intake.hasTaken(header.messageSeq)) {
+    if (header.type === HandshakeType.finished && header.messageSeq < this.nextMessageSeq) {
       const isServer = this.config.role === 'server'
-      if (isServer && this.courtesies < MAX_COURTESIES && this.flights.answerRepeat(now)) this.courtesies++
+      if (isServer && this.courtesies < MAX_COURTESIES && this.flights?.answerRepeat(now)) this.courtesies++
       return ACCEPTED
     }
     const opening = this.config.role === 'server' ? HandshakeType.clientHello : HandshakeType.helloRequest
@@ -347,16 +388,26 @@ export class PeerState implements HandshakeCarrier {
 
   private handleFragments(bytes: Uint8Array, from: number, end: number, epoch: number, now: Milliseconds): number {
     const isOver = (): boolean => this.state !== 'handshaking'
-    const result = this.intake.handle(this.handshake!, bytes, from, end, epoch, now, isOver)
+    const result = this.intake!.handle(this.handshake!, bytes, from, end, epoch, now, isOver)
     if (result.isProgress) this.suspicion = undefined
     // Without a deadline the flight has arrived, and the peer waits for something else.
-    if (result.isRepeat && !isOver() && this.flights.deadline !== undefined) this.flights.answerRepeat(now)
+    if (result.isRepeat && !isOver() && this.flights?.deadline !== undefined) this.flights.answerRepeat(now)
+    if (this.state === 'established') this.forgetHandshake()
     return result.drop
   }
 
+  /** A server's last flight stays: it is asked for again if it was lost. */
+  private forgetHandshake(): void {
+    this.nextMessageSeq = this.intake!.nextSeq
+    this.intake = undefined
+    if (this.config.role === 'client') this.flights = undefined
+  }
+
   private reviveEarly(sink: DataSink, now: Milliseconds): void {
-    if (this.read === undefined) return
-    for (const record of this.early.take()) {
+    if (this.read === undefined || this.early === undefined) return
+    const records = this.early.take()
+    if (this.state === 'established') this.early = undefined
+    for (const record of records) {
       const result = this.handleRecord(record, 0, record.length, sink, now, false)
       if (result !== ACCEPTED) this.counters.add(result)
     }
@@ -431,14 +482,13 @@ export class PeerState implements HandshakeCarrier {
     if (this.state === 'handshaking') this.counters.add(Counter['handshakes-failed'])
     this.state = 'closed'
     this.outputs.push(output)
-    this.read?.protection.dispose()
-    this.write?.protection?.dispose()
+    this.read?.end()
+    this.write?.end()
     this.read = undefined
     this.write = undefined
     this.handshake = undefined
     this.secrets = undefined
-    this.flights.clear()
-    this.intake.clear()
-    this.early.take()
+    this.flights = undefined
+    this.early = undefined
   }
 }

@@ -26,9 +26,9 @@ export class MessageIntake {
     this.reassembler = new Reassembler(nextSeq)
   }
 
-  /** Whether a message of this number was taken. */
-  hasTaken(messageSeq: number): boolean {
-    return messageSeq < this.reassembler.nextSeq
+  /** The number of the message that comes next; all below it were taken. */
+  get nextSeq(): number {
+    return this.reassembler.nextSeq
   }
 
   /** Takes the fragments in `bytes[from, end)`, until the handshake `isOver`. */

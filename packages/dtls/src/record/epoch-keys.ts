@@ -15,6 +15,9 @@ export const OpenFailure = {
   replayed: -3,
 } as const
 
+/** Where sequence numbers are noted that nobody wants to see. */
+const NOWHERE = new Float64Array(1)
+
 /** What is needed to read the records of one epoch: keys, replay window, count of forgeries. */
 export class ReadEpoch {
   readonly protection: RecordProtection
@@ -22,6 +25,8 @@ export class ReadEpoch {
   /** Records that did not authenticate. */
   forgeries = 0
   private failedLast = false
+  private noted: Float64Array = NOWHERE
+  private notedAt = 0
 
   constructor(protection: RecordProtection) {
     this.protection = protection
@@ -38,12 +43,26 @@ export class ReadEpoch {
     const length = this.protection.open(bytes, at, end, keeps)
     if (length >= 0) {
       this.window.mark(sequence)
+      this.noted[this.notedAt] = this.window.highest
       this.failedLast = false
     } else if (length === OpenFailure.notAuthenticated) {
       this.forgeries++
       this.failedLast = true
     }
     return length
+  }
+
+  /** Keeps `cells[at]` at the highest sequence number seen. */
+  noteIn(cells: Float64Array, at: number): void {
+    this.noted = cells
+    this.notedAt = at
+    cells[at] = this.window.highest
+  }
+
+  /** Gives back what the keys hold outside the heap. */
+  end(): void {
+    this.noted[this.notedAt] = -1
+    this.protection.dispose()
   }
 
   /** Whether a record of this number may well be under other keys: it is far from the last ones, or the last one was. */
@@ -61,6 +80,8 @@ export class WriteEpoch {
   readonly overhead: number
   /** The sequence number of the next record. */
   sequence: number
+  private noted: Float64Array = NOWHERE
+  private notedAt = 0
 
   constructor(epoch: number, protection: RecordProtection | undefined, sequence: number) {
     this.epoch = epoch
@@ -75,9 +96,25 @@ export class WriteEpoch {
     return this.sequence >= MAX_SEQUENCE
   }
 
+  /** Keeps `cells[at]` at the next sequence number. */
+  noteIn(cells: Float64Array, at: number): void {
+    this.noted = cells
+    this.notedAt = at
+    cells[at] = this.sequence
+  }
+
+  /** Gives back what the keys hold outside the heap. */
+  end(): void {
+    this.noted[this.notedAt] = 0
+    this.protection?.dispose()
+  }
+
   /** Makes a record of `length` bytes of content at `at + headerBytes`. Returns where it ends. Not when `exhausted`. */
   write(bytes: Uint8Array, at: number, type: number, length: number, plainVersion: number): number {
-    const sequence = this.sequence++
+    const sequence = this.sequence
+    this.sequence = sequence + 1
+    // Before there is a record: a number that may have been used is never used again.
+    this.noted[this.notedAt] = sequence + 1
     if (this.protection === undefined) writeRecordHeader(bytes, at, type, plainVersion, this.epoch, sequence, length)
     else this.protection.seal(bytes, at, type, this.epoch, sequence, length)
     return at + this.overhead + length

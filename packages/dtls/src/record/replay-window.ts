@@ -1,5 +1,6 @@
 const WORD_BITS = 32
-const RING_WORDS = 32
+export const REPLAY_RING_WORDS = 32
+const RING_WORDS = REPLAY_RING_WORDS
 
 /** How many sequence numbers at and below the highest are told apart; older ones count as replayed. */
 export const REPLAY_WINDOW_SIZE: number = (RING_WORDS - 1) * WORD_BITS
@@ -21,6 +22,21 @@ export class ReplayWindow {
     if (sequence > this.highest) return true
     if (this.highest - sequence >= REPLAY_WINDOW_SIZE) return false
     return (this.ring[wordOf(sequence)]! & bitOf(sequence)) === 0
+  }
+
+  /** A copy of the ring. */
+  snapshot(): Uint32Array {
+    return this.ring.slice()
+  }
+
+  /** Sets everything: the highest number, and the ring; without a ring every number up to the highest counts as seen. */
+  restore(highest: number, ring: Uint32Array | undefined): void {
+    this.highest = highest
+    if (ring === undefined) this.ring.fill(0xffff_ffff)
+    else this.ring.set(ring)
+    // Of the word of the highest number only what is at and below it was seen.
+    if (highest < 0) this.ring.fill(0)
+    else if (ring === undefined) this.ring[wordOf(highest)] = 0xffff_ffff >>> (WORD_BITS - 1 - (highest % WORD_BITS))
   }
 
   /** Notes a sequence number that `accepts` let through. */

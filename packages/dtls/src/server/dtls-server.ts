@@ -1,3 +1,4 @@
+import type { AssociationSnapshot } from '../association-snapshot.ts'
 import { type RecordBatch, Verdict } from '../batch.ts'
 import { copyBytes } from '../copy-bytes.ts'
 import { Counter, Counters, type DtlsStats } from '../counters.ts'
@@ -168,6 +169,57 @@ export class DtlsServer implements Machine<ServerOutput> {
     const material = this.peers.association(association)?.state.exportKeyingMaterial(length, label, context)
     if (material === undefined) throw new RangeError(`there is no association ${association}`)
     return material
+  }
+
+  /** Association numbers are below this one: twice `maxAssociations`, as numbers rest before they come back. */
+  get associationNumbers(): number {
+    return 2 * this.config.maxAssociations
+  }
+
+  /**
+   * A copy of all that an association is, keys included, so that it can go on elsewhere: another `DtlsServer` by
+   * `installAssociation`, or a data plane that protects records by other means. It also goes on here, so close this side or stop
+   * sealing with it: see `AssociationSnapshot` for what must never happen. @throws RangeError when there is no such association
+   */
+  exportAssociation(association: number): AssociationSnapshot {
+    const peer = this.peers.association(association)
+    const snapshot = peer?.state.snapshot(association, peer.endpoint)
+    if (snapshot === undefined) throw new RangeError(`there is no association ${association}`)
+    return snapshot
+  }
+
+  /**
+   * Goes on with an association that was exported elsewhere, as if its handshake had completed here, but without an
+   * `established`. The next number to write and the highest one read are those of the snapshot or, if higher, those that
+   * `sequences` holds for `snapshot.association`; numbers up to the latter then count as received. It takes the place of an
+   * association with its endpoint or session id, as a handshake would. Returns its number, the one it had if that is free; or
+   * -1, counted, when there are `maxAssociations`. Install only what has not ended meanwhile, and only once.
+   * @throws RangeError or TypeError naming the field that is wrong
+   */
+  installAssociation(snapshot: AssociationSnapshot, endpoint: number, now: Milliseconds): number {
+    const { config, peers } = this
+    const session = hex(snapshot.negotiated.sessionId)
+    const replaced = new Set([peers.establishedAt(endpoint), peers.establishedFor(session)])
+    replaced.delete(undefined)
+    if (replaced.size === 0 && peers.establishedCount + peers.halfOpenCount >= config.maxAssociations) {
+      this.counters.add(Counter['association-limit'])
+      return -1
+    }
+    const state = new PeerState(config, this.counters)
+    state.revive(snapshot, config.sequences, 2 * snapshot.association)
+    const peer: Peer = {
+      state,
+      endpoint,
+      host: config.hostOf(endpoint),
+      association: -1,
+      sessionId: state.negotiated!.sessionId,
+      session,
+      random: copyBytes(snapshot.clientRandom),
+    }
+    peers.adopt(peer, snapshot.association, now)
+    this.noteSequences(peer)
+    this.endReplaced(replaced, now)
+    return peer.association
   }
 
   get deadline(): Milliseconds | undefined {
@@ -404,7 +456,17 @@ export class DtlsServer implements Machine<ServerOutput> {
   private establish(peer: Peer, output: ServerOutput & { readonly type: 'established' }, now: Milliseconds): void {
     const replaced = new Set([this.peers.establishedAt(peer.endpoint), this.peers.establishedFor(peer.session)])
     this.peers.establish(peer, now)
+    this.noteSequences(peer)
     this.outputs.push({ ...output, association: peer.association })
+    this.endReplaced(replaced, now)
+  }
+
+  private noteSequences(peer: Peer): void {
+    const { sequences } = this.config
+    if (sequences !== undefined) peer.state.noteSequences(sequences, 2 * peer.association)
+  }
+
+  private endReplaced(replaced: ReadonlySet<Peer | undefined>, now: Milliseconds): void {
     for (const old of replaced) {
       if (old === undefined) continue
       old.state.close('replaced')
@@ -424,8 +486,7 @@ function isForeign(result: number): boolean {
   )
 }
 
+/** In one piece: text that is put together by `+` keeps all its pieces. */
 function hex(bytes: Uint8Array): string {
-  let text = ''
-  for (const byte of bytes) text += byte.toString(16).padStart(2, '0')
-  return text
+  return Array.from(bytes, byte => byte.toString(16).padStart(2, '0')).join('')
 }

@@ -100,8 +100,18 @@ export class PeerTable {
     this.halfOpenByEndpoint.delete(peer.endpoint)
     const host = this.host(peer.host)
     host.halfOpen--
-    host.established.add(peer)
-    peer.association = this.allocate(now)
+    this.settle(peer, this.allocate(now))
+  }
+
+  /** Takes in an association that was established elsewhere, under the number it had if that is free. */
+  adopt(peer: Peer, wanted: number, now: Milliseconds): void {
+    this.retain(peer.endpoint)
+    this.settle(peer, this.isFree(wanted) ? this.claim(wanted) : this.allocate(now))
+  }
+
+  private settle(peer: Peer, association: number): void {
+    this.host(peer.host).established.add(peer)
+    peer.association = association
     this.byAssociation[peer.association] = peer
     this.byEndpoint.set(peer.endpoint, peer)
     if (peer.session !== '') this.bySession.set(peer.session, peer)
@@ -136,6 +146,20 @@ export class PeerTable {
     }
     this.leaveHost(peer)
     this.release(peer.endpoint)
+  }
+
+  private isFree(number: number): boolean {
+    return number >= 0 && number < this.maxNumbers && this.byAssociation[number] === undefined
+  }
+
+  private claim(number: number): number {
+    // Numbers that are skipped are free, and were nobody's.
+    for (let skipped = this.byAssociation.length; skipped < number; skipped++) {
+      this.byAssociation.push(undefined)
+      this.freed.unshift({ association: skipped, at: Number.NEGATIVE_INFINITY })
+    }
+    this.freed = this.freed.filter(({ association }) => association !== number)
+    return number
   }
 
   /** Numbers come back late: whoever still holds one from before must not reach another peer with it. */
