@@ -141,13 +141,16 @@ describe('a run of TCP segments', () => {
     ['IPv4', v4],
     ['IPv6', v6],
   ])('gives back exactly what went in, whatever bits are wrong (%s)', (_, fields) => {
+    // One wrong bit in a packet: two may make up for each other in the checksum, and the identification is not kept.
     const flip = fc.record({ packet: fc.nat(5), bit: fc.nat(120 * 8 - 1) })
+    const flips = fc.uniqueArray(flip, { maxLength: 2, selector: ({ packet }) => packet })
     const lengths = fc.array(fc.constantFrom(1, 59, 60), { minLength: 2, maxLength: 6 })
     fc.assert(
-      fc.property(lengths, fc.array(flip, { maxLength: 2 }), (lengths, flips) => {
+      fc.property(lengths, flips, (lengths, flips) => {
         const packets = segments(lengths, fields)
         for (const { packet, bit } of flips) {
-          const bytes = packets[packet % packets.length]!
+          const bytes = packets[packet]
+          if (!bytes) continue
           const at = bit % (bytes.length * 8)
           bytes[at >>> 3]! ^= 0x80 >>> (at & 7)
         }
