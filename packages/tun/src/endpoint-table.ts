@@ -85,6 +85,36 @@ export class EndpointTable {
     if (port === this.lastPort && address === this.lastText) return this.lastIndex
     const zone = this.read(address)
     if (zone === -1 || port < 0 || port > 65535) return -1
+    const index = this.internScratch(zone, port)
+    if (index === -1) return -1
+    this.lastText = address
+    this.lastPort = port
+    this.lastIndex = index
+    return index
+  }
+
+  /**
+   * As `intern`, for the `length` (4 or 16) bytes of an address as they lie at `at`. `zone` is the name of the interface
+   * of a link-local address.
+   */
+  internBytes(bytes: Uint8Array, at: number, length: number, port: number, zone = ''): number {
+    const { scratch } = this
+    if (length === 16) {
+      for (let i = 0; i < 16; i++) scratch[i] = bytes[at + i]!
+    } else {
+      this.scratchWords[0] = 0
+      this.scratchWords[1] = 0
+      scratch[8] = 0
+      scratch[9] = 0
+      scratch[10] = 0xff
+      scratch[11] = 0xff
+      for (let i = 0; i < 4; i++) scratch[12 + i] = bytes[at + i]!
+    }
+    const number = zone === '' ? 0 : this.zoneNumber(zone)
+    return number === -1 ? -1 : this.internScratch(number, port)
+  }
+
+  private internScratch(zone: number, port: number): number {
     const bucket = this.bucketOf(this.scratchWords, 0, zone, port)
     let index = this.find(bucket, zone, port)
     if (index === -1) {
@@ -103,9 +133,6 @@ export class EndpointTable {
       this.append(index)
     }
     this.usedIn[index] = this.batch
-    this.lastText = address
-    this.lastPort = port
-    this.lastIndex = index
     return index
   }
 
@@ -152,7 +179,26 @@ export class EndpointTable {
 
   familyOf(index: number): 4 | 6 {
     this.check(index)
-    return isIpv4Mapped(this.addresses.subarray(index * 16, index * 16 + 16)) ? 4 : 6
+    const word = index * 4
+    if (this.words[word] !== 0 || this.words[word + 1] !== 0) return 6
+    const { addresses } = this
+    const at = index * 16
+    const mapped =
+      addresses[at + 8] === 0 && addresses[at + 9] === 0 && addresses[at + 10] === 0xff && addresses[at + 11] === 0xff
+    return mapped ? 4 : 6
+  }
+
+  /** The zone of a link-local address (an interface name), or ''. */
+  zoneOf(index: number): string {
+    this.check(index)
+    return this.zoneNames[this.zones[index]!]!
+  }
+
+  /** Copies the last `length` (4 or 16) bytes of an address, which has 16 of them, to `at`. */
+  copyAddress(index: number, into: Uint8Array, at: number, length: number): void {
+    this.check(index)
+    const from = index * 16 + 16 - length
+    for (let i = 0; i < length; i++) into[at + i] = this.addresses[from + i]!
   }
 
   private check(index: number): void {
@@ -164,14 +210,21 @@ export class EndpointTable {
     const percent = address.indexOf('%')
     if (percent === -1) return parseAddress(address, this.scratch) ? 0 : -1
     if (!address.includes(':') || !parseAddress(address.slice(0, percent), this.scratch)) return -1
-    const name = address.slice(percent + 1)
+    return this.zoneNumber(address.slice(percent + 1))
+  }
+
+  private zoneNumber(name: string): number {
     const zone = this.zoneNames.indexOf(name)
     if (zone !== -1) return zone
     return this.zoneNames.length === MAX_ZONES ? -1 : this.zoneNames.push(name) - 1
   }
 
   private find(bucket: number, zone: number, port: number): number {
-    const [a, b, c, d] = this.scratchWords
+    const { scratchWords } = this
+    const a = scratchWords[0]
+    const b = scratchWords[1]
+    const c = scratchWords[2]
+    const d = scratchWords[3]
     for (let index = this.buckets[bucket]!; index !== -1; index = this.chain[index]!) {
       const word = index * 4
       if (

@@ -27,6 +27,35 @@ describe('naming', () => {
     expect(table.addressOf(index)).toBe('fe80::1%eth0')
   })
 
+  test('bytes are what their text is', () => {
+    const table = new EndpointTable()
+    const bytes = new Uint8Array(40)
+    bytes.set([192, 0, 2, 7], 3)
+    const v4 = table.internBytes(bytes, 3, 4, 53)
+    expect(table.describe(v4)).toEqual({ family: 4, address: '192.0.2.7', port: 53 })
+    expect(table.intern('192.0.2.7', 53)).toBe(v4)
+    const v6 = table.intern('2001:db8::7', 53)
+    table.copyAddress(v6, bytes, 9, 16)
+    expect(table.internBytes(bytes, 9, 16, 53)).toBe(v6)
+    expect(table.internBytes(bytes, 9, 16, 54)).not.toBe(v6)
+    table.copyAddress(v4, bytes, 20, 4)
+    expect(Array.from(bytes.subarray(20, 24))).toEqual([192, 0, 2, 7])
+    table.copyAddress(v4, bytes, 20, 16)
+    expect(table.internBytes(bytes, 20, 16, 53)).toBe(v4)
+  })
+
+  test('bytes with a zone', () => {
+    const table = new EndpointTable()
+    const index = table.intern('fe80::1%eth0', 1)
+    const bytes = new Uint8Array(16)
+    table.copyAddress(index, bytes, 0, 16)
+    expect(table.internBytes(bytes, 0, 16, 1, 'eth0')).toBe(index)
+    expect(table.internBytes(bytes, 0, 16, 1)).not.toBe(index)
+    expect(table.zoneOf(index)).toBe('eth0')
+    for (let i = 0; i < 300; i++) table.internBytes(bytes, 0, 16, 2, `x${i}`)
+    expect(table.internBytes(bytes, 0, 16, 1, 'one-more')).toBe(-1)
+  })
+
   test.each([
     '',
     'localhost',

@@ -17,9 +17,31 @@ export const IFF_TUN_EXCL = 0x8000
 export const AF_INET = 2
 export const AF_INET6 = 10
 export const AF_NETLINK = 16
+export const SOCK_DGRAM = 2
 export const SOCK_RAW = 3
 export const SOCK_CLOEXEC = 0x80000
+export const SOCK_NONBLOCK = 0x800
+export const MSG_TRUNC = 0x20
 export const MSG_DONTWAIT = 0x40
+export const SOL_SOCKET = 1
+export const SO_REUSEADDR = 2
+export const SO_TYPE = 3
+export const SO_ERROR = 4
+export const SO_SNDBUF = 7
+export const SO_RCVBUF = 8
+export const SO_REUSEPORT = 15
+export const SO_SNDBUFFORCE = 32
+export const SO_RCVBUFFORCE = 33
+export const SO_MEMINFO = 55
+export const SOL_IPV6 = 41
+export const IPV6_V6ONLY = 26
+
+/** linux/udp.h */
+export const SOL_UDP = 17
+export const UDP_SEGMENT = 103
+export const UDP_GRO = 104
+
+/** linux/netlink.h */
 export const NETLINK_ROUTE = 0
 export const NETLINK_NETFILTER = 12
 

@@ -18,6 +18,17 @@ export interface Syscalls {
   socket(family: number, type: number, protocol: number): number
   send(descriptor: number, address: number, length: number, flags: number): number
   recv(descriptor: number, address: number, length: number, flags: number): number
+  bind(descriptor: number, address: number, length: number): number
+  getsockname(descriptor: number, address: number, lengthAddress: number): number
+  setsockopt(descriptor: number, level: number, name: number, address: number, length: number): number
+  getsockopt(descriptor: number, level: number, name: number, address: number, lengthAddress: number): number
+  /** Not repeated when a signal interrupts: with MSG_DONTWAIT none can. The time-out is a null pointer. */
+  recvmmsg(descriptor: number, messages: number, count: number, flags: number, timeout: 0): number
+  sendmmsg(descriptor: number, messages: number, count: number, flags: number): number
+  /** 0 if there is no interface of that name. */
+  if_nametoindex(name: string): number
+  /** Writes up to 16 bytes; 0 if there is no such interface. */
+  if_indextoname(index: number, address: number): number
   lastError(): number
   readonly library: NativeLibrary
 }
@@ -43,6 +54,14 @@ function bind(library: NativeLibrary): Syscalls {
     socket: library.function('socket', 'int', ['int', 'int', 'int']),
     send: retried(library, library.function('send', 'int64', ['int', 'address', 'int64', 'int'])),
     recv: retried(library, library.function('recv', 'int64', ['int', 'address', 'int64', 'int'])),
+    bind: library.function('bind', 'int', ['int', 'address', 'uint32']),
+    getsockname: library.function('getsockname', 'int', ['int', 'address', 'address']),
+    setsockopt: library.function('setsockopt', 'int', ['int', 'int', 'int', 'address', 'uint32']),
+    getsockopt: library.function('getsockopt', 'int', ['int', 'int', 'int', 'address', 'address']),
+    recvmmsg: library.function('recvmmsg', 'int', ['int', 'address', 'uint32', 'int', 'address']),
+    sendmmsg: library.function('sendmmsg', 'int', ['int', 'address', 'uint32', 'int']),
+    if_nametoindex: library.function('if_nametoindex', 'uint32', ['text']),
+    if_indextoname: library.function('if_indextoname', 'address', ['uint32', 'address']),
     lastError: () => library.errno(),
     library,
   }
