@@ -1,12 +1,15 @@
 // A super-packet is translated as its packets would be, one by one.
 import {
+  checksumFieldOffset,
   cutPackets,
   DropReason,
   IpProtocol,
   locateTransport,
   PacketBatch,
+  pseudoHeaderSum,
   TcpFlag,
   transportOffset,
+  transportProtocol,
   Verdict,
   writeIpv4HeaderChecksum,
   writePartialChecksum,
@@ -91,6 +94,17 @@ function slotOf({ bytes, segmentBytes, chained }: Super): PacketBatch {
   }
   writePartialChecksum(batch.view, batch.offsets[0]!, batch.offsets[0]! + at, bytes.length - at, protocol)
   return batch
+}
+
+/** What the checksum field holds as long as it is partial: 0 and 0xffff are the same sum. */
+function expectPartialSum(batch: PacketBatch): void {
+  const offset = batch.offsets[0]!
+  const location = batch.locations[0]!
+  const distance = transportOffset(location)
+  const protocol = transportProtocol(location)
+  const field = offset + distance + checksumFieldOffset(protocol)
+  const sum = pseudoHeaderSum(batch.view, offset, protocol, batch.lengths[0]! - distance)
+  expect(batch.view.getUint16(field) % 0xffff).toBe(sum % 0xffff)
 }
 
 /** Identifications of packets that can't be fragmented mean nothing (RFC 6864 §4.1): they are left out. */
@@ -185,6 +199,7 @@ describe('super-packets', () => {
           expect(counted.translated).toEqual(b.translator.stats().translated)
           expect(counted.outOfWindowSegments).toBe(0)
           expect(batch.partialChecksums[0]).toBe(1)
+          expectPartialSum(batch)
 
           // What both know of the flow afterwards is the same: the next packets meet the same fate.
           const next = packetOf(flow, stage, port, sequenceNumber + flow.payload, TcpFlag.ack, 10)
