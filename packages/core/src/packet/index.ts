@@ -30,7 +30,7 @@ export * from './checksum.ts'
 export { fragmentIpv4 } from './fragment-ipv4.ts'
 export { buildIcmpError, buildIcmpErrorAbout, type IcmpErrorOptions, mayAnswerWithIcmpError } from './icmp-error.ts'
 export { clampMss, clampMssToMtu, clampMssToMtus } from './mss-clamp.ts'
-export { cutPackets, writePartialChecksum } from './super-packet.ts'
+export { cutPackets, superPacketHeaderBytes, wholePacketBytes, writePartialChecksum } from './super-packet.ts'
 
 // What tables of packets' owners are built on.
 

@@ -31,7 +31,7 @@ export function cutPackets(batch: PacketBatch, slot: number, limit: number = Num
       writeTransportChecksum(new DataView(single.buffer), 0, at, single.length - at, protocol)
     return [single]
   }
-  const headers = at + (protocol === IpProtocol.tcp ? tcpHeaderLength(view, at) : UDP_HEADER_BYTES)
+  const headers = at + transportHeaderBytes(view, at, protocol)
   const packets: Uint8Array[] = []
   for (let from = headers; from < whole.length && packets.length < limit; from += size) {
     const to = Math.min(from + size, whole.length)
@@ -42,6 +42,28 @@ export function cutPackets(batch: PacketBatch, slot: number, limit: number = Num
     packets.push(packet)
   }
   return packets
+}
+
+/**
+ * How long the headers are that each packet of a super-packet has: those of IP and of TCP or UDP. The slot passed
+ * `checkPackets`.
+ */
+export function superPacketHeaderBytes(batch: PacketBatch, slot: number): number {
+  const { view } = batch
+  const offset = batch.offsets[slot]!
+  const location = batch.locations[slot] || locateTransport(view, offset, batch.lengths[slot]!)
+  const distance = transportOffset(location)
+  return distance + transportHeaderBytes(view, offset + distance, transportProtocol(location))
+}
+
+/** The bytes of all packets that a slot stands for, each with headers of its own. The slot passed `checkPackets`. */
+export function wholePacketBytes(batch: PacketBatch, slot: number): number {
+  const more = batch.segments[slot]! - 1
+  return more > 0 ? batch.lengths[slot]! + more * superPacketHeaderBytes(batch, slot) : batch.lengths[slot]!
+}
+
+function transportHeaderBytes(view: DataView, at: number, protocol: number): number {
+  return protocol === IpProtocol.tcp ? tcpHeaderLength(view, at) : UDP_HEADER_BYTES
 }
 
 function finishPiece(

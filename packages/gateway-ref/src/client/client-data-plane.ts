@@ -1,13 +1,14 @@
 import {
   checkPackets,
-  clampMssToMtu,
+  clampMssToMtus,
   DropReason,
   PacketBatch,
   type PacketBatchOptions,
   Verdict,
 } from '@twinbore/core/packet'
 import type { Milliseconds } from '@twinbore/core/runtime'
-import type { PacketDevice } from '@twinbore/tun'
+import { coalescePackets, type PacketDevice } from '@twinbore/tun'
+import { deviceLayout } from '../data-plane/device-layout.ts'
 import { MtuGate } from '../data-plane/mtu-gate.ts'
 import { Carrier, type SessionEntry, SessionTable } from '../data-plane/session-table.ts'
 import { type DatagramPath, type TunnelOutlets, TunnelSide } from '../data-plane/tunnel-side.ts'
@@ -29,7 +30,7 @@ export const CLIENT_ASSOCIATION = 0
  * A client's pipelines over batches, the mirror of the gateway's:
  *
  *     outbound: device -> check -> is the source our lease? -> MTU gate -> clamp -> tunnel side
- *     inbound:  tunnel side -> check -> is the destination our lease? -> clamp -> device
+ *     inbound:  tunnel side -> check -> is the destination our lease? -> clamp -> coalesce -> device
  */
 export class ClientDataPlane {
   readonly sessions: SessionTable = new SessionTable(1)
@@ -50,7 +51,7 @@ export class ClientDataPlane {
     this.options = options
     this.tunnels = new TunnelSide(this.sessions, options.outlets, batch)
     this.fromStream = new PacketBatch(batch)
-    this.fromDevice = new PacketBatch(batch)
+    this.fromDevice = new PacketBatch(deviceLayout(options.device, batch))
     this.errors = new PacketBatch({ ...batch, capacity: 1 })
     this.gate = new MtuGate({
       sessions: this.sessions,
@@ -104,8 +105,7 @@ export class ClientDataPlane {
   /** Drops since the start, indexed by `DropReason`, over both directions. */
   drops(): Float64Array {
     const sum = this.fromDevice.drops.slice()
-    const { received, control } = this.tunnels
-    for (const { drops } of [received, control, this.fromStream, this.errors, this.gate.fragments]) {
+    for (const { drops } of [...this.tunnels.batches, this.fromStream, this.errors, this.gate.fragments]) {
       for (let reason = 0; reason < sum.length; reason++) sum[reason] = sum[reason]! + drops[reason]!
     }
     return sum
@@ -114,7 +114,9 @@ export class ClientDataPlane {
   private deliver(batch: PacketBatch): void {
     checkPackets(batch)
     this.keepOwn(batch, 16, 24)
-    this.options.device.write(batch)
+    const { device } = this.options
+    if (device.superPackets) coalescePackets(batch, device.superDatagrams)
+    device.write(batch)
   }
 
   private sendError(error: Uint8Array): void {
@@ -127,8 +129,7 @@ export class ClientDataPlane {
   /** Keeps packets that carry the lease at the given place of their header, makes them the session's, clamps their MSS. */
   private keepOwn(batch: PacketBatch, ipv4At: number, ipv6At: number): void {
     const { sessions } = this
-    const { view, offsets, lengths, verdicts } = batch
-    const mtu = sessions.mtus[CLIENT_SESSION]!
+    const { view, offsets, verdicts } = batch
     for (let slot = 0; slot < batch.count; slot++) {
       if (verdicts[slot] !== Verdict.forward) continue
       const offset = offsets[slot]!
@@ -136,12 +137,9 @@ export class ClientDataPlane {
         view.getUint8(offset) >> 4 === 4
           ? sessions.holdsIpv4(CLIENT_SESSION, view, offset + ipv4At)
           : sessions.holdsIpv6(CLIENT_SESSION, view, offset + ipv6At)
-      if (!own) {
-        batch.drop(slot, DropReason.spoofedSource)
-        continue
-      }
-      batch.owners[slot] = CLIENT_SESSION
-      clampMssToMtu(view, offset, lengths[slot]!, mtu)
+      if (own) batch.owners[slot] = CLIENT_SESSION
+      else batch.drop(slot, DropReason.spoofedSource)
     }
+    clampMssToMtus(batch, sessions.mtus)
   }
 }

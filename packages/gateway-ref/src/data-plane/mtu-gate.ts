@@ -1,6 +1,7 @@
 import { TokenBucket } from '@twinbore/core'
 import {
-  buildIcmpError,
+  buildIcmpErrorAbout,
+  cutPackets,
   DropReason,
   fragmentIpv4,
   IcmpType,
@@ -9,6 +10,7 @@ import {
   ipv4DontFragment,
   PacketBatch,
   type PacketBatchOptions,
+  superPacketHeaderBytes,
   UnreachableCode,
   Verdict,
 } from '@twinbore/core/packet'
@@ -35,6 +37,8 @@ const ERRORS_BURST = 40
  *
  *     IPv4 that may be fragmented   its fragments go on (RFC 791 §3.2)
  *     "don't fragment", IPv6        dropped; the sender learns what fits (RFC 1191 §4, RFC 4443 §3.2)
+ *
+ * Of a super-packet the packets count that it is cut into.
  */
 export class MtuGate {
   /** Fragments on their way. Drops of whoever sends them are counted here. */
@@ -53,7 +57,7 @@ export class MtuGate {
     for (let slot = 0; slot < batch.count; slot++) {
       if (batch.verdicts[slot] !== Verdict.forward) continue
       const mtu = mtus[batch.owners[slot]!]!
-      if (batch.lengths[slot]! > mtu) this.handleTooBig(batch, slot, mtu, now)
+      if (batch.lengths[slot]! > mtu && longestPacket(batch, slot) > mtu) this.handleTooBig(batch, slot, mtu, now)
     }
   }
 
@@ -66,16 +70,20 @@ export class MtuGate {
   }
 
   private split(batch: PacketBatch, slot: number, mtu: number, now: Milliseconds): void {
-    const pieces = fragmentIpv4(batch.view, batch.offsets[slot]!, batch.lengths[slot]!, mtu)
-    if (!pieces) {
-      batch.drop(slot, DropReason.tooBig)
-      return
-    }
     const { fragments } = this
+    const session = batch.owners[slot]!
     fragments.reset()
-    for (const piece of pieces) {
-      fragments.push(piece, batch.owners[slot])
-      if (fragments.full) this.flush(now)
+    for (const packet of cutPackets(batch, slot)) {
+      const pieces = fragmentIpv4(new DataView(packet.buffer), 0, packet.length, mtu)
+      // All packets of a slot have the same header: none can be split, or all.
+      if (!pieces) {
+        batch.drop(slot, DropReason.tooBig)
+        return
+      }
+      for (const piece of pieces) {
+        fragments.push(piece, session)
+        if (fragments.full) this.flush(now)
+      }
     }
     this.flush(now)
     batch.divert(slot)
@@ -90,7 +98,7 @@ export class MtuGate {
     batch.drop(slot, DropReason.tooBig)
     const source = this.options.sourceOf(v4 ? 4 : 6)
     if (!source || !this.mayReport(batch.owners[slot]!, now)) return
-    const error = buildIcmpError(batch.view, batch.offsets[slot]!, batch.lengths[slot]!, {
+    const error = buildIcmpErrorAbout(batch, slot, {
       type: v4 ? IcmpType.destinationUnreachable : Icmpv6Type.packetTooBig,
       code: v4 ? UnreachableCode.fragmentationNeeded : 0,
       source,
@@ -107,4 +115,10 @@ export class MtuGate {
     }
     return bucket.take(now)
   }
+}
+
+/** The length of the longest packet that a slot stands for. */
+function longestPacket(batch: PacketBatch, slot: number): number {
+  if (batch.segments[slot] === 1) return batch.lengths[slot]!
+  return superPacketHeaderBytes(batch, slot) + batch.segmentBytes[slot]!
 }

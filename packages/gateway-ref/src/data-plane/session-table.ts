@@ -175,22 +175,22 @@ export class SessionTable {
     )
   }
 
-  /** Stage: counts the packets of a batch as received from their sessions over `carrier`. */
+  /** Stage: counts the packets of a batch as received from their sessions over `carrier`. None is a super-packet yet. */
   countReceived(batch: PacketBatch, carrier: Carrier): void {
     for (let slot = 0; slot < batch.count; slot++) {
       if (batch.verdicts[slot] !== Verdict.forward) continue
-      this.count(batch.owners[slot]!, carrier === Carrier.datagram ? 4 : 0, batch.lengths[slot]!)
+      this.count(batch.owners[slot]!, carrier === Carrier.datagram ? 4 : 0, 1, batch.lengths[slot]!)
     }
   }
 
-  /** Counts one packet of `bytes` as sent to a session over `carrier`. */
-  countSent(session: number, carrier: Carrier, bytes: number): void {
-    this.count(session, carrier === Carrier.datagram ? 6 : 2, bytes)
+  /** Counts `bytes` of one or more packets as sent to a session over `carrier`. */
+  countSent(session: number, carrier: Carrier, bytes: number, packets = 1): void {
+    this.count(session, carrier === Carrier.datagram ? 6 : 2, packets, bytes)
   }
 
-  private count(session: number, cell: number, bytes: number): void {
+  private count(session: number, cell: number, packets: number, bytes: number): void {
     const i = session * CELLS + cell
-    this.pending[i] = this.pending[i]! + 1
+    this.pending[i] = this.pending[i]! + packets
     this.pending[i + 1] = this.pending[i + 1]! + bytes
     if (this.isTouched[session] === 0) {
       this.isTouched[session] = 1

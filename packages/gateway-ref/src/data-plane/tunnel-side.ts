@@ -5,9 +5,9 @@ import {
   unwrapDatagramFrames,
   wrapDatagramFrames,
 } from '@twinbore/core'
-import { DropReason, PacketBatch, type PacketBatchOptions, Verdict } from '@twinbore/core/packet'
+import { DropReason, PacketBatch, type PacketBatchOptions, Verdict, wholePacketBytes } from '@twinbore/core/packet'
 import type { Milliseconds } from '@twinbore/core/runtime'
-import type { DatagramSocket } from '@twinbore/tun'
+import { type DatagramSocket, Segmenter } from '@twinbore/tun'
 import { Carrier, type SessionTable } from './session-table.ts'
 
 /** Opens and seals the records of datagram channels in place; `DtlsServer` and `DtlsAssociation` of `@twinbore/dtls` fit. */
@@ -32,25 +32,52 @@ export interface TunnelOutlets {
   handleControlFrame(session: number, type: FrameType, payload: Uint8Array, now: Milliseconds): void
 }
 
+/** How many packets are sealed at once: more than the records of two full trains, few enough for the processor's cache. */
+const OUTGOING_SLOTS = 128
+
 /**
  * The half of a data plane that faces the tunnels, the same for a gateway and for a client:
  *
  *     receive: datagrams -> open records -> session -> frame type off   (control frames leave to the session machines)
- *     send:    carrier of each session -> frame type on -> seal records -> datagrams   (stream packets leave to their channel)
+ *     send:    super-packets cut -> frame type on -> seal records -> datagrams   (stream packets leave to their channel)
+ *
+ * What is received lies where the socket put it. What is sent is copied into a batch of its own, packet by packet, with
+ * room for the headers around it, so that consecutive records of a session leave as one train.
+ *
+ * Memory: the socket's layout, and 128 * (slotBytes + 162) bytes, with the `slotBytes` of `batch`.
  */
 export class TunnelSide {
   readonly sessions: SessionTable
-  /** What `receive` fills; good until the next call. */
-  readonly received: PacketBatch
   /** One control frame at a time. */
   readonly control: PacketBatch
   private readonly outlets: TunnelOutlets
+  private readonly options: PacketBatchOptions
+  private readonly outgoing: PacketBatch
+  /** Packets of a super-packet for a stream channel. */
+  private readonly toStream: PacketBatch
+  private readonly segmenter = new Segmenter()
+  private incoming: PacketBatch
+  private layoutOf: DatagramSocket | undefined
 
+  /** @param batch - `slotBytes`: the longest packet of a tunnel. */
   constructor(sessions: SessionTable, outlets: TunnelOutlets, batch: PacketBatchOptions) {
     this.sessions = sessions
     this.outlets = outlets
-    this.received = new PacketBatch(batch)
+    this.options = batch
+    this.incoming = new PacketBatch({ ...batch, capacity: 1 })
+    this.outgoing = new PacketBatch({ ...batch, capacity: OUTGOING_SLOTS })
+    this.toStream = new PacketBatch({ ...batch, capacity: OUTGOING_SLOTS / 8 })
     this.control = new PacketBatch({ ...batch, capacity: 1 })
+  }
+
+  /** What `receive` filled; good until the next call. */
+  get received(): PacketBatch {
+    return this.incoming
+  }
+
+  /** Every batch that counts drops. */
+  get batches(): readonly PacketBatch[] {
+    return [this.incoming, this.outgoing, this.toStream, this.control]
   }
 
   /**
@@ -58,41 +85,75 @@ export class TunnelSide {
    * socket was drained.
    */
   receive(path: DatagramPath, now: Milliseconds): boolean {
-    const batch = this.received
+    if (this.layoutOf !== path.socket) this.layOut(path.socket)
+    const batch = this.incoming
     batch.reset()
     path.socket.receive(batch)
-    const { drained } = path.socket
     path.records.openDatagrams(batch, now)
     this.sessions.resolveAssociations(batch)
     unwrapDatagramFrames(batch, (slot, type) => {
       this.outlets.handleControlFrame(batch.owners[slot]!, type, datagramFramePayload(batch, slot), now)
     })
     this.sessions.countReceived(batch, Carrier.datagram)
-    return drained
+    return path.socket.drained
   }
 
-  /** Sends the packets of a batch, whose owners are sessions, each on its session's channel. The batch is used up. */
+  /**
+   * Sends the packets of a batch, whose owners are sessions, each on its session's channel; super-packets as the packets
+   * that they are. The batch is used up.
+   */
   send(batch: PacketBatch, path: DatagramPath | undefined, now: Milliseconds): void {
-    const { sessions } = this
+    const { sessions, outgoing } = this
     for (let slot = 0; slot < batch.count; slot++) {
       if (batch.verdicts[slot] !== Verdict.forward) continue
       const session = batch.owners[slot]!
-      const carrier = sessions.carriers[session]
-      if (carrier === Carrier.datagram && path) {
-        sessions.countSent(session, Carrier.datagram, batch.lengths[slot]!)
-        batch.owners[slot] = sessions.associations[session]!
-      } else if (carrier === Carrier.stream) {
-        sessions.countSent(session, Carrier.stream, batch.lengths[slot]!)
-        this.outlets.sendOnStream(session, batch.bytes, batch.offsets[slot]!, batch.lengths[slot]!)
-        batch.divert(slot)
-      } else {
+      const carrier = sessions.carriers[session]!
+      if (carrier === Carrier.none || (carrier === Carrier.datagram && !path)) {
         batch.drop(slot, DropReason.noSession)
+        continue
+      }
+      sessions.countSent(session, carrier as Carrier, wholePacketBytes(batch, slot), batch.segments[slot]!)
+      if (carrier === Carrier.datagram) {
+        batch.owners[slot] = sessions.associations[session]!
+        if (!this.segmenter.start(batch, slot)) batch.drop(slot, DropReason.malformed)
+        else while (!this.segmenter.fill(outgoing)) this.flush(path!, now)
+      } else {
+        this.sendOnStream(batch, slot, session)
+        batch.divert(slot)
       }
     }
-    if (!path) return
-    wrapDatagramFrames(batch)
-    path.records.sealDatagrams(batch, now)
-    path.socket.send(batch)
+    if (outgoing.count > 0) this.flush(path!, now)
+  }
+
+  private flush(path: DatagramPath, now: Milliseconds): void {
+    const { outgoing } = this
+    wrapDatagramFrames(outgoing)
+    path.records.sealDatagrams(outgoing, now)
+    path.socket.send(outgoing)
+    outgoing.reset()
+  }
+
+  private sendOnStream(batch: PacketBatch, slot: number, session: number): void {
+    if (batch.segments[slot] === 1 && batch.partialChecksums[slot] === 0) {
+      this.outlets.sendOnStream(session, batch.bytes, batch.offsets[slot]!, batch.lengths[slot]!)
+      return
+    }
+    if (!this.segmenter.start(batch, slot)) return
+    const { toStream } = this
+    for (let done = false; !done; toStream.reset()) {
+      done = this.segmenter.fill(toStream)
+      for (let packet = 0; packet < toStream.count; packet++)
+        this.outlets.sendOnStream(session, toStream.bytes, toStream.offsets[packet]!, toStream.lengths[packet]!)
+    }
+  }
+
+  /** Makes the batch that the socket fills best. */
+  private layOut(socket: DatagramSocket): void {
+    const { drops } = this.incoming
+    const slotBytes = Math.max(this.outgoing.slotBytes, socket.batch.slotBytes ?? 0)
+    this.incoming = new PacketBatch({ ...this.options, ...socket.batch, slotBytes })
+    this.incoming.drops.set(drops)
+    this.layoutOf = socket
   }
 
   /** Sends a control frame through a datagram channel. */
