@@ -1,28 +1,33 @@
 /**
- * When to acknowledge. Data in order is acknowledged at the end of a receive batch, by one segment for all of it: that
- * is the delayed ACK of RFC 9293 §3.8.6.3 with the batch as the delay, never longer than a turn. A second full-sized
- * segment, a gap, the filling of one, a duplicate or a FIN are acknowledged without waiting for the end. Data that is
- * sent meanwhile carries the acknowledgement.
+ * When to acknowledge. Data in order is acknowledged at the end of a receive batch: that is the delayed ACK of RFC 9293
+ * §3.8.6.3 with the batch as the delay, never longer than a turn. A second full-sized segment, a gap, the filling of one, a
+ * duplicate or a FIN are acknowledged without waiting for the end. Data that is sent meanwhile carries the acknowledgement.
  *
- * A peer without SACK counts duplicate acknowledgements (RFC 5681 §3.2), so it gets one for each segment out of order.
+ * One acknowledgement for a batch would do, were it not that it can get lost: when the batch was all that the peer had in
+ * flight, nothing else tells the peer, which waits for a probe or a timeout. So there are two for a long batch, the first
+ * without its last segment, since equal ones count as duplicates; and more than one for segments out of order.
  */
 export class AckPolicy {
   /** Whether an acknowledgement goes out with the next `emit`, alone if need be. */
   due = false
-  /** Further copies of it that the peer should count. */
+  /** Further copies of it that the peer should get. */
   duplicates = 0
+  /** Position that is to be acknowledged before the last one; -1 for none. */
+  earlier = -1
   private pending = false
   private pendingBytes = 0
 
-  /** Data in order. */
-  noteInOrder(bytes: number, segmentBytes: number): void {
+  /** Data in order, all before `position` was there. */
+  noteInOrder(position: number, bytes: number, segmentBytes: number): void {
+    if (this.pendingBytes >= longBatch * segmentBytes) this.earlier = position
     this.pending = true
     this.pendingBytes += bytes
     if (this.pendingBytes >= 2 * segmentBytes) this.due = true
   }
 
-  noteOutOfOrder(countsDuplicates: boolean): void {
-    if (this.due && countsDuplicates && this.duplicates < maxDuplicates) this.duplicates++
+  /** Data beyond a gap. A peer without SACK counts duplicates (RFC 5681 §3.2), so it gets one for each such segment. */
+  noteOutOfOrder(selective: boolean): void {
+    if (this.due && this.duplicates < (selective ? maxCopies : maxDuplicates)) this.duplicates++
     this.due = true
   }
 
@@ -34,9 +39,13 @@ export class AckPolicy {
   noteSent(): void {
     this.pending = false
     this.pendingBytes = 0
+    this.earlier = -1
     if (this.duplicates > 0) this.duplicates--
     else this.due = false
   }
 }
 
+/** Full-sized segments before the last one that make a batch long. */
+const longBatch = 3
 const maxDuplicates = 64
+const maxCopies = 2

@@ -29,6 +29,11 @@ export function emit(tcb: ControlBlock, batch: PacketBatch, now: number, maxSegm
     emitData(tcb, batch, now, before + maxSegments)
     emitProbes(tcb, batch, now)
   }
+  const { earlier } = tcb.acks
+  if (earlier !== -1 && tcb.acks.due && tcb.state !== 'closed' && !batch.full) {
+    tcb.acks.earlier = -1
+    emitSegment(tcb, batch, tcb.sender.next, 0, false, now, earlier)
+  }
   // A full batch keeps the acknowledgement for the next one.
   while (tcb.acks.due && tcb.state !== 'closed' && !batch.full) emitSegment(tcb, batch, tcb.sender.next, 0, false, now)
   return batch.count - before
@@ -111,7 +116,7 @@ function maxBlocks(tcb: ControlBlock): number {
   return Math.min(MAX_SACK_BLOCKS, (room - 4) >> 3)
 }
 
-/** A segment of an open connection: data from `position` on, FIN, or neither. It always acknowledges. */
+/** A segment of an open connection: data from `position` on, FIN, or neither. It always acknowledges, all that is there unless told. */
 function emitSegment(
   tcb: ControlBlock,
   batch: PacketBatch,
@@ -119,6 +124,7 @@ function emitSegment(
   length: number,
   fin: boolean,
   now: number,
+  acknowledged: number = tcb.receiver.next,
 ): void {
   const { writer, receiver, sender } = tcb
   let at = writer.begin(batch)
@@ -134,14 +140,18 @@ function emitSegment(
   if (fin) flags |= TcpFlag.fin
   // The last byte that was written: nothing is to be waited for (RFC 9293 §3.9.1.2).
   if (length > 0 && position + length === sender.buffer.end) flags |= TcpFlag.psh
-  const acknowledgment = toSequenceNumber(receiver.next, tcb.peerInitial)
-  writer.finish(batch, flags, toSequenceNumber(position, tcb.initial), acknowledgment, windowField(tcb), at, length)
-  tcb.lastAckSent = receiver.next
-  tcb.acks.noteSent()
+  const acknowledgment = toSequenceNumber(acknowledged, tcb.peerInitial)
+  const window = windowField(tcb, acknowledged)
+  writer.finish(batch, flags, toSequenceNumber(position, tcb.initial), acknowledgment, window, at, length)
+  tcb.lastAckSent = acknowledged
+  if (acknowledged === receiver.next) tcb.acks.noteSent()
 }
 
-function windowField(tcb: ControlBlock): number {
-  return Math.min(65_535, Math.floor(tcb.receiver.offerWindow(tcb.peerSegmentBytes) / (1 << tcb.receiveScale)))
+/** The right edge is the same whatever is acknowledged. */
+function windowField(tcb: ControlBlock, acknowledged: number): number {
+  const { receiver } = tcb
+  const window = receiver.offerWindow(tcb.peerSegmentBytes) + receiver.next - acknowledged
+  return Math.min(65_535, Math.floor(window / (1 << tcb.receiveScale)))
 }
 
 /** SYN, or SYN-ACK when the peer's SYN is known. Options are offered in a SYN, and in a SYN-ACK only those that were. */

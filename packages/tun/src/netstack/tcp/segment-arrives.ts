@@ -134,7 +134,7 @@ function answerUnacceptable(tcb: ControlBlock, segment: TcpSegment, position: nu
   // Data that came before: its acknowledgement was lost. Anything else may be part of a loop of two confused peers.
   if (segment.payloadLength > 0 && !segment.has(TcpFlag.syn)) {
     if (tcb.selective && position > 0 && end <= receiver.next) receiver.ranges.noteDuplicate(position, end)
-    tcb.acks.noteOutOfOrder(false)
+    tcb.acks.due = true
   } else if (segment.has(TcpFlag.fin)) tcb.acks.due = true
   else tcb.challenge(now)
 }
@@ -198,13 +198,14 @@ function textArrives(tcb: ControlBlock, segment: TcpSegment, position: number, n
   if (segment.payloadLength > tcb.largestPayload) tcb.largestPayload = segment.payloadLength
   const readable = receiver.readableBytes
   const hadGaps = receiver.ranges.count > 0
+  const { next } = receiver
   const fin = segment.has(TcpFlag.fin)
   const inOrder = receiver.receive(position, segment.bytes, segment.payloadOffset, segment.payloadLength, fin)
   if (inOrder) {
-    acks.noteInOrder(segment.payloadLength, tcb.peerSegmentBytes)
+    acks.noteInOrder(next, segment.payloadLength, tcb.peerSegmentBytes)
     if (hadGaps) acks.due = true
     tuneWindow(tcb, segment, now)
-  } else acks.noteOutOfOrder(!tcb.selective)
+  } else acks.noteOutOfOrder(tcb.selective)
   if (receiver.readableBytes > readable) tcb.outputs.readable = true
   if (receiver.ended) finArrives(tcb, now)
 }
