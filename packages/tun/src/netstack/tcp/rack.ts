@@ -13,8 +13,7 @@ const persistRecoveries = 16
 export class LossDetection {
   private readonly roundTrip: RoundTrip
   /** The segment sent last of all that arrived. */
-  private sentAt = -1
-  private end = 0
+  private order = -1
   private roundTripMs = 0
   private reorderingSeen = false
   private windowMultiplier = 1
@@ -34,20 +33,17 @@ export class LossDetection {
       // Which of the transmissions arrived? Not this one when the echo or the time says so (RFC 8985 §6.2 step 2).
       const rtt = now - delivery.lastSentAt
       if ((echoedAt !== -1 && echoedAt < Math.floor(delivery.lastSentAt)) || rtt < this.roundTrip.minMs) {
-        this.noteLatest(delivery.lastOriginalSentAt, 0, now)
+        this.noteLatest(delivery.lastOriginalSentAt, delivery.lastOriginalOrder, now)
         return
       }
     }
-    this.noteLatest(delivery.lastSentAt, delivery.lastEnd, now)
+    this.noteLatest(delivery.lastSentAt, delivery.lastOrder, now)
   }
 
-  private noteLatest(sentAt: number, end: number, now: number): void {
-    if (sentAt === -1) return
+  private noteLatest(sentAt: number, order: number, now: number): void {
+    if (order === -1) return
     this.roundTripMs = now - sentAt
-    if (isSentAfter(sentAt, end, this.sentAt, this.end)) {
-      this.sentAt = sentAt
-      this.end = end
-    }
+    if (order > this.order) this.order = order
   }
 
   /** Undone retransmissions show reordering too. */
@@ -76,13 +72,13 @@ export class LossDetection {
 
   /** Step 5: marks what is lost. Returns when the next segment will be, unless it arrives; -1 when there is none. */
   detect(scoreboard: Scoreboard, inRecovery: boolean, now: number): number {
-    if (this.sentAt === -1) return -1
+    if (this.order === -1) return -1
     const allowance = this.roundTripMs + this.windowMs(inRecovery, scoreboard.sackedCount)
     let due = -1
     for (let slot = scoreboard.oldestInFlight; slot !== -1; ) {
       const next = scoreboard.sentAfter(slot)
       const sentAt = scoreboard.sentAtOf(slot)
-      if (!isSentAfter(this.sentAt, this.end, sentAt, scoreboard.endOf(slot))) break
+      if (scoreboard.orderOf(slot) >= this.order) break
       if (sentAt + allowance <= now) scoreboard.markLost(slot)
       else due = sentAt + allowance
       slot = next
@@ -102,8 +98,4 @@ export class LossDetection {
       slot = next
     }
   }
-}
-
-function isSentAfter(sentAt: number, end: number, otherSentAt: number, otherEnd: number): boolean {
-  return sentAt > otherSentAt || (sentAt === otherSentAt && end > otherEnd)
 }

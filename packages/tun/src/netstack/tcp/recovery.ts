@@ -31,14 +31,18 @@ export class Recovery {
     return this.kind !== 'none'
   }
 
-  /** Losses were found by arrivals. Does nothing within an episode. */
-  enterFast(inFlight: number, sentUpTo: number): void {
+  /**
+   * Losses were found by arrivals. Does nothing within an episode. `outstanding` is what was not acknowledged before
+   * that, `flight` what had been when the sender last had its turn: acknowledgements of one batch come without a turn in
+   * between, and what they freed counts as delivered in this episode, else it would be lost to the window.
+   */
+  enterFast(outstanding: number, flight: number, sentUpTo: number): void {
     if (this.kind !== 'none') return
     this.begin('fast', sentUpTo)
-    this.inFlightAtStart = Math.max(inFlight, 1)
-    this.delivered = 0
+    this.inFlightAtStart = Math.max(flight, 1)
+    this.delivered = Math.max(0, flight - outstanding)
     this.sent = 0
-    this.congestion.onLoss(inFlight)
+    this.congestion.onLoss(flight)
   }
 
   enterTimeout(inFlight: number, sentUpTo: number): void {
@@ -70,14 +74,17 @@ export class Recovery {
 
   /**
    * `position` is acknowledged, and that is news. `echoedAt` is when the segment that caused it was sent, -1 when that
-   * is not known. Returns whether the whole episode was for nothing, in which case it is over and undone.
+   * is not known; `resentAt` when the first segment that it acknowledges was sent again, -1 when it was sent once.
+   * Returns whether the whole episode was for nothing, in which case it is over and undone.
    */
-  noteProgress(position: number, echoedAt: number): 'over' | 'spurious' | undefined {
+  noteProgress(position: number, echoedAt: number, resentAt: number): 'over' | 'spurious' | undefined {
     if (this.kind === 'none') return undefined
-    const spurious =
-      this.mayUndo && this.retransmittedAt !== -1 && echoedAt !== -1 && echoedAt < Math.floor(this.retransmittedAt)
+    // RFC 3522 §3.2 supposes that the oldest segment outstanding was sent again: the echo is about no other then.
+    const answersRetransmission = this.retransmittedAt !== -1 && resentAt >= this.retransmittedAt
+    const echoesOriginal = echoedAt !== -1 && echoedAt < Math.floor(this.retransmittedAt)
+    const spurious = this.mayUndo && answersRetransmission && echoesOriginal
     // Only the first answer tells; later ones may be caused by originals that really were sent after the loss.
-    if (this.retransmittedAt !== -1) this.mayUndo = false
+    if (answersRetransmission) this.mayUndo = false
     if (spurious) {
       this.kind = 'none'
       this.congestion.undo(this.priorWindow, this.priorThreshold)

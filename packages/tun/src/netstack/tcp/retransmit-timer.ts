@@ -57,10 +57,9 @@ export class RetransmitTimer {
     this.kind = 'timeout'
     this.at = this.startedAt + this.roundTrip.rtoMs
     if (segments === 0) return
-    const probe = this.touchedAt + this.probeMs(segments)
-    if (probe >= this.at) return
+    // Not later than the timeout, whose place it takes then.
     this.kind = 'probe'
-    this.at = probe
+    this.at = Math.min(this.at, this.touchedAt + this.probeMs(segments))
   }
 
   private probeMs(segments: number): number {

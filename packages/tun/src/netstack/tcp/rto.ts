@@ -29,7 +29,7 @@ export class RoundTrip {
 
   private get baseRtoMs(): number {
     if (!this.measured) return this.initialRtoMs
-    return Math.max(this.minRtoMs, this.smoothedMs + Math.max(clockGranularityMs, 4 * this.variationMs))
+    return this.smoothedMs + Math.max(this.minRtoMs, 4 * this.variationMs)
   }
 
   /** `perRoundTrip` is how many samples one round trip gives: many of them must not hide how much it varies. */
@@ -79,6 +79,5 @@ export class RoundTrip {
   }
 }
 
-const clockGranularityMs = 1
 const cautiousRtoMs = 3000
 const minWindowMs = 150_000

@@ -20,6 +20,9 @@ export class Scoreboard {
   private starts = new Float64Array(initialCapacity)
   private ends = new Float64Array(initialCapacity)
   private sentAt = new Float64Array(initialCapacity)
+  /** The number of the transmission: clocks are coarse, and many segments are sent at the same time. */
+  private orders = new Float64Array(initialCapacity)
+  private transmissions = 0
   private flags = new Uint8Array(initialCapacity)
   /** Neighbours in the order of sending, of what is in flight. */
   private older = new Int32Array(initialCapacity)
@@ -52,6 +55,11 @@ export class Scoreboard {
     return this.sentAt[slot]!
   }
 
+  /** Which transmission it was, by count: the later one has the higher number (RFC 8985 §6.2, RACK_sent_after). */
+  orderOf(slot: number): number {
+    return this.orders[slot]!
+  }
+
   wasRetransmitted(slot: number): boolean {
     return (this.flags[slot]! & Flag.retransmitted) !== 0
   }
@@ -71,6 +79,12 @@ export class Scoreboard {
     return this.count === 0 ? none : this.head
   }
 
+  /** When the first segment of the stream was sent again, -1 when it was sent once or there is none. */
+  get firstResentAt(): number {
+    if (this.count === 0 || (this.flags[this.head]! & Flag.retransmitted) === 0) return -1
+    return this.sentAt[this.head]!
+  }
+
   /** The last segment of the stream, -1 when there is none. */
   get last(): number {
     return this.count === 0 ? none : this.slotAt(this.count - 1)
@@ -84,6 +98,7 @@ export class Scoreboard {
     this.ends[slot] = end
     this.flags[slot] = 0
     this.sentAt[slot] = now
+    this.orders[slot] = ++this.transmissions
     this.link(slot)
   }
 
@@ -94,6 +109,7 @@ export class Scoreboard {
     else this.unlink(slot)
     this.flags[slot] = (flags & ~Flag.lost) | Flag.retransmitted
     this.sentAt[slot] = now
+    this.orders[slot] = ++this.transmissions
     this.link(slot)
   }
 
@@ -125,7 +141,14 @@ export class Scoreboard {
       if ((flags & Flag.sacked) !== 0) this.sackedCount--
       else {
         if ((flags & Flag.lost) === 0) this.unlink(slot)
-        delivery.note(this.sentAt[slot]!, end, end - start, (flags & Flag.retransmitted) !== 0, true)
+        delivery.note(
+          this.sentAt[slot]!,
+          this.orders[slot]!,
+          end,
+          end - start,
+          (flags & Flag.retransmitted) !== 0,
+          true,
+        )
       }
       this.head = (this.head + 1) & (this.starts.length - 1)
       this.count--
@@ -146,7 +169,8 @@ export class Scoreboard {
       this.flags[slot] = (flags & ~Flag.lost) | Flag.sacked
       this.sackedBytes += length
       this.sackedCount++
-      delivery.note(this.sentAt[slot]!, this.ends[slot]!, length, (flags & Flag.retransmitted) !== 0, false)
+      const retransmitted = (flags & Flag.retransmitted) !== 0
+      delivery.note(this.sentAt[slot]!, this.orders[slot]!, this.ends[slot]!, length, retransmitted, false)
     }
   }
 
@@ -187,17 +211,18 @@ export class Scoreboard {
 
   /** Cuts segments longer than `maxLength`, which the path no longer carries; they count as lost. */
   resegment(maxLength: number): void {
-    const before: [number, number, number, number][] = []
+    const before: [number, number, number, number, number][] = []
     for (let index = 0; index < this.count; index++) {
       const slot = this.slotAt(index)
-      before.push([this.starts[slot]!, this.ends[slot]!, this.sentAt[slot]!, this.flags[slot]!])
+      before.push([this.starts[slot]!, this.ends[slot]!, this.sentAt[slot]!, this.orders[slot]!, this.flags[slot]!])
     }
     this.clear()
-    for (const [start, end, sentAt, flags] of before) {
+    for (const [start, end, sentAt, order, flags] of before) {
       const tooLong = end - start > maxLength && (flags & Flag.sacked) === 0
       for (let at = start; at < end; ) {
         const next = tooLong ? Math.min(end, at + maxLength) : end
         this.add(at, next, sentAt)
+        this.orders[this.last] = order
         this.restore(this.last, tooLong ? flags | Flag.lost | Flag.retransmitted : flags)
         at = next
       }
@@ -269,7 +294,7 @@ export class Scoreboard {
     }
     this.oldest = none
     this.newest = none
-    inFlight.sort((a, b) => this.sentAt[a]! - this.sentAt[b]!)
+    inFlight.sort((a, b) => this.orders[a]! - this.orders[b]!)
     for (const slot of inFlight) this.link(slot)
   }
 
@@ -297,6 +322,7 @@ export class Scoreboard {
     this.starts = moved(this.starts, new Float64Array(2 * size))
     this.ends = moved(this.ends, new Float64Array(2 * size))
     this.sentAt = moved(this.sentAt, new Float64Array(2 * size))
+    this.orders = moved(this.orders, new Float64Array(2 * size))
     this.flags = moved(this.flags, new Uint8Array(2 * size))
     this.older = moved(this.older, new Int32Array(2 * size), true)
     this.newer = moved(this.newer, new Int32Array(2 * size), true)

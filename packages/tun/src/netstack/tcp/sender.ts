@@ -57,6 +57,8 @@ export class Sender {
   private readonly duplicates = new DuplicateAcks(this.scoreboard)
   private reorderingDue = -1
   private windowLimited = false
+  /** What was not acknowledged after the sender's last turn. */
+  private flightAtTurn = 0
   private lastSentAt = 0
   private progressAt = 0
 
@@ -84,6 +86,11 @@ export class Sender {
 
   get outstanding(): number {
     return this.next - this.unacknowledged
+  }
+
+  /** FlightSize (RFC 5681 §2) as the window allowed it; acknowledgements of one batch shrink `outstanding` between turns. */
+  private get flight(): number {
+    return Math.max(this.outstanding, this.flightAtTurn)
   }
 
   /** What is in the network as far as is known (the pipe of RFC 6675 §4). */
@@ -119,16 +126,17 @@ export class Sender {
    */
   handleAck(position: number, options: TcpOptionValues, duplicate: boolean, echoedAt: number, now: number): void {
     const news = position > this.unacknowledged
-    const flight = this.outstanding
+    const { outstanding, flight } = this
+    const resentAt = this.scoreboard.firstResentAt
     const delivery = this.delivery
     delivery.begin()
     if (news) this.advance(position, now)
     const reported = this.selective && options.sackCount > 0 ? this.readReports(options, position) : false
     if (delivery.bytes > 0 || news) {
-      this.sampleRoundTrip(news, echoedAt, flight, now)
+      this.sampleRoundTrip(news, echoedAt, outstanding, now)
       this.timer.restart(now)
     }
-    const outcome = news ? this.recovery.noteProgress(position, echoedAt) : undefined
+    const outcome = news ? this.recovery.noteProgress(position, echoedAt, resentAt) : undefined
     if (outcome === 'spurious') {
       this.scoreboard.forgetLosses()
       this.losses.noteSpuriousRecovery()
@@ -141,8 +149,8 @@ export class Sender {
       : this.detectByCounting(news, duplicate, position)
     // The probe was the retransmission that the loss needed, so the loss has its price.
     const repaired = this.probe.handleAck(position, news, reported)
-    if (repaired && !this.recovery.active) this.congestion.onLoss(this.outstanding)
-    if (found) this.recovery.enterFast(flight, this.next)
+    if (repaired && !this.recovery.active) this.congestion.onLoss(flight)
+    if (found) this.recovery.enterFast(outstanding, flight, this.next)
     this.followWindow(found, news, duplicate, now)
     this.arm()
     this.watchWindow(now)
@@ -295,6 +303,7 @@ export class Sender {
   settle(now: number): void {
     const waiting = this.next < this.buffer.end || (this.finQueued && !this.finSent)
     const { window } = this.congestion
+    this.flightAtTurn = this.outstanding
     const filled = waiting && this.inFlight + this.segmentBytes > window
     this.windowLimited = filled || (this.congestion.inSlowStart && 2 * this.outstanding > window)
     this.arm()
@@ -318,7 +327,11 @@ export class Sender {
     }
     // The end of a reordering window can uncover a timeout that is due as well.
     if (now >= this.timer.at && this.timer.kind === 'reordering') {
-      if (this.detect(now)) this.recovery.enterFast(this.outstanding, this.next)
+      if (this.detect(now)) {
+        this.recovery.enterFast(this.outstanding, this.flight, this.next)
+        // The first retransmission goes out now: no further acknowledgement may come.
+        this.followWindow(true, false, false, now)
+      }
       this.arm()
     }
     if (now < this.timer.at || this.timer.kind === 'reordering') return false
@@ -338,7 +351,7 @@ export class Sender {
   }
 
   private handleTimeout(now: number): void {
-    this.recovery.enterTimeout(this.outstanding, this.next)
+    this.recovery.enterTimeout(this.flight, this.next)
     this.losses.markLostOnTimeout(this.scoreboard, now)
     this.reports.forget()
     this.duplicates.forget()

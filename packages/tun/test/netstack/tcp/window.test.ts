@@ -100,7 +100,7 @@ describe('the window of the peer', () => {
   })
 
   test('when closed it is probed with growing pauses for as long as the peer answers (RFC 9293 §3.8.6.1)', () => {
-    const wire = establishedWire({}, {}, { window: 0 })
+    const wire = establishedWire({ roundTripMs: 100 }, {}, { window: 0 })
     wire.connection.write(new Uint8Array(10_000), wire.now)
     expect(wire.sentText()).toEqual([])
     const gaps: number[] = []
