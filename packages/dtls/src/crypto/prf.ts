@@ -17,11 +17,13 @@ export function prf(
     const taken = block.subarray(0, length - at)
     output.set(taken, at)
     at += taken.length
-    chain = crypto.hmac(hash, secret, chain)
+    if (at < length) chain = crypto.hmac(hash, secret, chain)
   }
   return output
 }
 
 function asciiBytes(text: string): Uint8Array {
-  return Uint8Array.from(text, char => char.charCodeAt(0))
+  const bytes = new Uint8Array(text.length)
+  for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i)
+  return bytes
 }

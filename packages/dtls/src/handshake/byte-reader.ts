@@ -22,18 +22,20 @@ export class ByteReader {
   }
 
   uint8(): number {
-    return this.uint(1)
+    if (this.remaining < 1) return this.fail()
+    return this.bytes[this.at++]!
   }
 
   uint16(): number {
-    return this.uint(2)
+    if (this.remaining < 2) return this.fail()
+    this.at += 2
+    return (this.bytes[this.at - 2]! << 8) | this.bytes[this.at - 1]!
   }
 
   /** A view of the next `length` bytes. */
   take(length: number): Uint8Array {
     if (length > this.remaining) {
-      this.failed = true
-      this.at = this.bytes.length
+      this.fail()
       return this.bytes.subarray(0, 0)
     }
     this.at += length
@@ -50,10 +52,9 @@ export class ByteReader {
     return this.take(this.uint16())
   }
 
-  private uint(size: number): number {
-    let value = 0
-    const field = this.take(size)
-    for (let i = 0; i < field.length; i++) value = value * 256 + field[i]!
-    return value
+  private fail(): 0 {
+    this.failed = true
+    this.at = this.bytes.length
+    return 0
   }
 }

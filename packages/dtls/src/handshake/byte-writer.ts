@@ -1,8 +1,11 @@
 import { SmartBuffer } from 'smart-buffer'
 
+/** Enough for the messages of most handshakes; the buffer grows beyond it. */
+const FIRST_BYTES = 256
+
 /** Writes big-endian fields and vectors into a buffer that grows. */
 export class ByteWriter {
-  private readonly buffer = new SmartBuffer()
+  private readonly buffer = SmartBuffer.fromSize(FIRST_BYTES)
 
   uint8(value: number): this {
     this.buffer.writeUInt8(value)
@@ -31,6 +34,6 @@ export class ByteWriter {
 
   /** A copy of what was written. */
   finish(): Uint8Array {
-    return Uint8Array.from(this.buffer.toBuffer())
+    return new Uint8Array(this.buffer.toBuffer())
   }
 }

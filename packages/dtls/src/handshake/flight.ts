@@ -13,17 +13,20 @@ export interface FlightItem {
 /** Content of a ChangeCipherSpec record. RFC 5246 §7.1. */
 const CHANGE_CIPHER_SPEC = Uint8Array.of(1)
 
+/** Where datagrams are put together before their length is known. */
+let workspace = new Uint8Array(2048)
+
 /**
  * Lays a flight out in datagrams of at most `mtu` bytes: as many records in each as fit, one message or fragment in each
  * record. RFC 6347 §4.2.3. Every call makes new records with new numbers.
  */
 export function layOutFlight(items: readonly FlightItem[], mtu: number): Uint8Array[] {
   const datagrams: Uint8Array[] = []
-  let datagram = new Uint8Array(mtu)
+  if (workspace.length < mtu) workspace = new Uint8Array(mtu)
+  const datagram = workspace
   let used = 0
   const flush = (): void => {
     if (used > 0) datagrams.push(datagram.slice(0, used))
-    datagram = new Uint8Array(mtu)
     used = 0
   }
   for (const { epoch, message } of items) {

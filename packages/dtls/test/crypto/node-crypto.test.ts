@@ -1,6 +1,8 @@
+import { createHash, createHmac } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { nodeCrypto } from '../../src/io/index.ts'
 import { bytes } from '../bytes.ts'
+import { SeededRandom } from '../seeded-random.ts'
 
 const plaintext60 =
   'd9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39'
@@ -77,4 +79,26 @@ test('hash and hmac take their input in parts', () => {
   // FIPS 180-4, "abc"
   const digest = 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'
   expect(Uint8Array.from(nodeCrypto.hash('sha256', a))).toEqual(bytes(digest))
+})
+
+test('hash and hmac are those of RFC 2104 and node:crypto, for keys and inputs of any length', () => {
+  const random = new SeededRandom(3)
+  const some = (length: number): Uint8Array => random.fill(new Uint8Array(length))
+  for (const name of ['sha256', 'sha384'] as const) {
+    for (const keyBytes of [0, 1, 32, 48, 63, 64, 65, 127, 128, 129, 512]) {
+      for (const length of [0, 1, 100, 3900, 3968, 4032, 4095, 4096, 4097, 70_000]) {
+        const [key, a, b] = [some(keyBytes), some(length >> 1), some(length - (length >> 1))]
+        expect(nodeCrypto.hmac(name, key, a, b)).toEqual(createHmac(name, key).update(a).update(b).digest())
+        expect(nodeCrypto.hash(name, a, b)).toEqual(createHash(name).update(a).update(b).digest())
+      }
+    }
+  }
+  // RFC 4231 §4.3
+  const digest = '5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843'
+  const mac = nodeCrypto.hmac(
+    'sha256',
+    bytes('4a656665'),
+    bytes('7768617420646f2079612077616e7420666f72206e6f7468696e673f'),
+  )
+  expect(Uint8Array.from(mac)).toEqual(bytes(digest))
 })
