@@ -10,6 +10,21 @@ export interface TunOptions {
   readonly persist?: boolean
   /** Whether the kernel gives the interface a link-local IPv6 address and speaks MLD and router solicitation into it. @defaultValue false */
   readonly linkLocal?: boolean
+  /**
+   * Whether the kernel hands out super-packets (TCP, and UDP where it can) and packets with partial checksums. Then batches need
+   * slots of `device.maxPacketBytes`, 65,535. Without it, and with kernels that can't, each slot is one whole packet.
+   * @defaultValue false
+   */
+  readonly offload?: boolean
+  /** Whether other descriptors may open further queues of the interface (`openTunQueues` always does). @defaultValue false */
+  readonly multiQueue?: boolean
+  /** Packets and super-packets that wait in the interface for a reader (txqueuelen). @defaultValue the kernel's: 500 */
+  readonly queueLength?: number
+  /**
+   * The longest super-packet that the kernel gives the interface. Programs on this host then send no longer ones, but a longer
+   * one that is forwarded from another interface is cut into single packets. @defaultValue the kernel's: 65,536
+   */
+  readonly gsoMaxBytes?: number
 }
 
 /** What `openDatagramSocket` takes. */

@@ -33,7 +33,8 @@ export interface PacketDevice {
   read(batch: PacketBatch): number
   /**
    * Writes every slot whose verdict is `forward`. A slot that can't be written gets the verdict `drop` and its reason
-   * (`queueFull`, `malformed`, `tooBig`, `deviceError`). Returns how many were written.
+   * (`queueFull`, `malformed`, `tooBig`, `deviceError`). Slots may become pieces of others (`merged`). Returns how many packets
+   * were written, those of super-packets each for itself.
    */
   write(batch: PacketBatch): number
   /**

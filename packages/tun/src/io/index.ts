@@ -7,6 +7,7 @@ export {
   type LinkState,
 } from './linux/link-settings.ts'
 export type { Route, RouteKind, RouteLookup } from './linux/route-message.ts'
+export type { TunHandle } from './linux/tun-device.ts'
 export { datagramSupport } from './linux/udp-support.ts'
 export { connectFlow } from './netstack/connect-flow.ts'
 export { refusalOf } from './netstack/connect-refusal.ts'
@@ -24,7 +25,8 @@ export {
 export { StackDevice, type StackDeviceOptions } from './netstack/stack-device.ts'
 export { type FlowListener, type FlowOutput, StackHost, type StackHostOptions } from './netstack/stack-host.ts'
 export { UdpSocket, type UdpSocketEvents, type UdpSocketOptions } from './netstack/udp-socket.ts'
-export { openTun } from './open-tun.ts'
+export { adoptTun, openTun, openTunQueues, type TunDevice } from './open-tun.ts'
 export { adoptDatagramSocket, openDatagramSocket } from './open-udp.ts'
 export { sequenceHash } from './sequence-hash.ts'
+export { type TunSupport, tunSupport } from './tun-support.ts'
 export { wallClockNanoseconds } from './wall-clock.ts'

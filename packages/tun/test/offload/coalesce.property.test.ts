@@ -9,7 +9,9 @@ import { encodeVirtioHeader, VIRTIO_HEADER_BYTES } from '../../src/offload/virti
 import { naiveCut, naiveIntact } from './naive.ts'
 import { type OwnedPacket, randomTraffic } from './trains.ts'
 
-const runs = Number(process.env.FUZZ_RUNS ?? 200)
+const runs = Number(process.env.FUZZ_RUNS ?? 100)
+/** They take a second or two; the machine may be busy. */
+const timeout = 30_000
 const firstSeed = Number(process.env.FUZZ_SEED ?? 1)
 
 /** The batch as a tunnel would fill it: packets all over the shared part of the slab, some slots of no concern. */
@@ -32,9 +34,9 @@ function written(batch: PacketBatch): OwnedPacket[] {
   const result: OwnedPacket[] = []
   for (let slot = 0; slot < batch.count; slot++) {
     if (batch.verdicts[slot] !== Verdict.forward) continue
-    expect(encodeVirtioHeader(batch, slot, header, 0)).toBe(true)
+    if (!encodeVirtioHeader(batch, slot, header, 0)) throw new Error(`slot ${slot} has no header`)
     const packets = naiveCut(new Uint8Array(header.buffer), batch.packet(slot).slice())
-    expect(packets).toHaveLength(batch.segments[slot]!)
+    if (packets.length !== batch.segments[slot]) throw new Error(`slot ${slot} is ${packets.length} packets`)
     for (const packet of packets) result.push({ packet, owner: batch.owners[slot]!, flow: 0 })
   }
   return result
@@ -51,7 +53,9 @@ const byFlow = (traffic: readonly OwnedPacket[], flowOf: (packet: OwnedPacket) =
   const flows = new Map<number, string[]>()
   for (const one of traffic) {
     const flow = flowOf(one)
-    flows.set(flow, [...(flows.get(flow) ?? []), comparable(one.packet)])
+    const packets = flows.get(flow) ?? []
+    packets.push(comparable(one.packet))
+    flows.set(flow, packets)
   }
   return flows
 }
@@ -64,7 +68,7 @@ const endsOf = ({ packet, owner }: OwnedPacket): number => {
   return [...packet.subarray(from, to), protocol, owner].reduce((hash, byte) => (Math.imul(hash, 31) + byte) | 0, 7)
 }
 
-test('coalesced and cut again, every flow is as it was, and so are single packets', () => {
+test('coalesced and cut again, every flow is as it was, and so are single packets', { timeout }, () => {
   let joined = 0
   let seen = 0
   const sizes = new Map<number, number>()
@@ -81,13 +85,13 @@ test('coalesced and cut again, every flow is as it was, and so are single packet
       const count = batch.segments[slot]!
       sizes.set(count, (sizes.get(count) ?? 0) + 1)
       joined += count > 1 ? count : 0
-      if (count === 1) expect(batch.partialChecksums[slot], context).toBe(0)
+      if (count === 1 && batch.partialChecksums[slot] === 1) throw new Error(context)
     }
     seen += traffic.length
     // A super-packet is a packet whose headers are right.
     checkPackets(batch)
     for (let slot = 0; slot < batch.count; slot++) {
-      if (batch.segments[slot]! > 1) expect(batch.verdicts[slot], context).toBe(Verdict.forward)
+      if (batch.segments[slot]! > 1 && batch.verdicts[slot] !== Verdict.forward) throw new Error(context)
     }
   }
   // The traffic is of use only if much of it joins, and much does not.
@@ -96,7 +100,7 @@ test('coalesced and cut again, every flow is as it was, and so are single packet
   expect(Math.max(...sizes.keys())).toBeGreaterThan(10)
 })
 
-test('what was broken before is broken after, and never part of a super-packet', () => {
+test('what was broken before is broken after, and never part of a super-packet', { timeout }, () => {
   for (let seed = firstSeed; seed < firstSeed + runs / 4; seed++) {
     const random = seededRandom(seed)
     const traffic = randomTraffic(random, 6, 120).filter(({ flow }) => flow >= 0)
@@ -107,7 +111,9 @@ test('what was broken before is broken after, and never part of a super-packet',
   }
 })
 
-test('the Segmenter gives what the reference gives, chained payload or not, however small its output', () => {
+test('the Segmenter gives what the reference gives, chained payload or not, however small its output', {
+  timeout,
+}, () => {
   const segmenter = new Segmenter()
   for (let seed = firstSeed; seed < firstSeed + runs / 4; seed++) {
     const random = seededRandom(seed)
@@ -124,7 +130,7 @@ test('the Segmenter gives what the reference gives, chained payload or not, howe
     }
     for (let slot = 0; slot < batch.count; slot++) {
       if (batch.verdicts[slot] !== Verdict.forward) continue
-      expect(segmenter.start(batch, slot)).toBe(true)
+      if (!segmenter.start(batch, slot)) throw new Error(`slot ${slot} is malformed`)
       while (!segmenter.fill(output)) take()
     }
     take()
@@ -132,7 +138,7 @@ test('the Segmenter gives what the reference gives, chained payload or not, howe
   }
 })
 
-test('mutated packets never throw, and leave a batch whose chains are whole', () => {
+test('mutated packets never throw, and leave a batch whose chains are whole', { timeout }, () => {
   const segmenter = new Segmenter()
   const header = new DataView(new ArrayBuffer(VIRTIO_HEADER_BYTES))
   for (let seed = firstSeed; seed < firstSeed + 2 * runs; seed++) {
@@ -160,7 +166,7 @@ test('mutated packets never throw, and leave a batch whose chains are whole', ()
         covered++
         length += batch.lengths[piece]!
       }
-      expect(length, `FUZZ_SEED=${seed}`).toBe(batch.lengths[slot])
+      if (length !== batch.lengths[slot]) throw new Error(`a chain of the wrong length, FUZZ_SEED=${seed}`)
       encodeVirtioHeader(batch, slot, header, 0)
       // Whatever the columns say: the headers are what they are.
       if (randomBelow(random, 3) === 0) batch.segments[slot] = 1 + randomBelow(random, 3)

@@ -8,6 +8,8 @@ import { decodeVirtioHeader, encodeVirtioHeader, VIRTIO_HEADER_BYTES } from '../
 import { naiveCut, sum } from './naive.ts'
 
 const runs = Number(process.env.FUZZ_RUNS ?? 300)
+/** They take a second or two; the machine may be busy. */
+const timeout = 30_000
 const firstSeed = Number(process.env.FUZZ_SEED ?? 1)
 
 interface Given {
@@ -84,7 +86,7 @@ function cut(batch: PacketBatch, slot: number, output: PacketBatch): Uint8Array[
   return packets
 }
 
-test('decoded and cut, every super-packet is what the reference makes of it', () => {
+test('decoded and cut, every super-packet is what the reference makes of it', { timeout }, () => {
   for (let seed = firstSeed; seed < firstSeed + runs; seed++) {
     const random = seededRandom(seed)
     const one = randomGiven(random)
@@ -113,7 +115,7 @@ test('what is decoded is encoded again as it was, but for the hint', () => {
   }
 })
 
-test('a mutated header or packet never throws: it is refused, or cut into what fits', () => {
+test('a mutated header or packet never throws: it is refused, or cut into what fits', { timeout }, () => {
   const batch = new PacketBatch({ capacity: 1, slotBytes: 4000 })
   const output = new PacketBatch({ capacity: 50, slotBytes: 2000 })
   const segmenter = new Segmenter()

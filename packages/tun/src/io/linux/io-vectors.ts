@@ -1,5 +1,8 @@
 import type { NativeLibrary } from '../native-library.ts'
 
+/** The size of a struct iovec. */
+export const IOVEC_BYTES = 16
+
 /** An array of struct iovec for readv(2) and writev(2): where pieces of memory are, and how long. */
 export class IoVectors {
   readonly address: number
@@ -7,7 +10,7 @@ export class IoVectors {
 
   constructor(library: NativeLibrary, count: number) {
     // struct iovec: void *base @0; size_t length @8; 16 bytes, little endian.
-    const memory = new ArrayBuffer(16 * count)
+    const memory = new ArrayBuffer(IOVEC_BYTES * count)
     this.words = new Uint32Array(memory)
     this.address = library.addressOf(memory)
   }

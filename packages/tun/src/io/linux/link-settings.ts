@@ -46,13 +46,20 @@ export interface LinkChange {
   readonly mtu?: number
   /** Whether the kernel makes a link-local IPv6 address (and sends router solicitations and reports into the link). */
   readonly linkLocal?: boolean
+  /** Packets that wait for the device (txqueuelen). */
+  readonly queueLength?: number
+  /** The longest super-packet that the device is given. */
+  readonly gsoMaxBytes?: number
 }
 
 const IFF_UP = 1
 /** Attributes: IFLA_*, IFA_*, NDA_*. */
 const IFLA_IFNAME = 3
 const IFLA_MTU = 4
+const IFLA_TXQLEN = 13
 const IFLA_AF_SPEC = 26
+const IFLA_GSO_MAX_SIZE = 41
+const IFLA_GSO_IPV4_MAX_SIZE = 63
 const IFLA_INET6_ADDR_GEN_MODE = 8
 const IFA_ADDRESS = 1
 const IFA_LOCAL = 2
@@ -95,6 +102,10 @@ export class LinkSettings {
     this.attempt(`link ${name}`, () =>
       this.socket.change(RTM_NEWLINK, 0, fixed, request => {
         if (change.mtu !== undefined) request.uint32(IFLA_MTU, change.mtu)
+        if (change.queueLength !== undefined) request.uint32(IFLA_TXQLEN, change.queueLength)
+        if (change.gsoMaxBytes !== undefined) {
+          request.uint32(IFLA_GSO_MAX_SIZE, change.gsoMaxBytes).uint32(IFLA_GSO_IPV4_MAX_SIZE, change.gsoMaxBytes)
+        }
         if (change.linkLocal !== undefined) {
           const mode = Uint8Array.of(change.linkLocal ? 0 : 1)
           request.nested(IFLA_AF_SPEC, () => {

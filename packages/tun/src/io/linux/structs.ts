@@ -8,9 +8,20 @@ export const O_CLOEXEC = 0x80000
 /** linux/if_tun.h */
 export const TUNSETIFF = 0x400454ca
 export const TUNSETPERSIST = 0x400454cb
+export const TUNGETFEATURES = 0x800454cf
+export const TUNSETOFFLOAD = 0x400454d0
+export const TUNSETVNETHDRSZ = 0x400454d8
+/** What the reader of a TUN does for the kernel: checksums; super-packets of TCP, with ECN too; super-packets of UDP. */
+export const TUN_F_CSUM = 0x01
+export const TUN_F_TSO4 = 0x02
+export const TUN_F_TSO6 = 0x04
+export const TUN_F_TSO_ECN = 0x08
+export const TUN_F_USO4 = 0x20
+export const TUN_F_USO6 = 0x40
 export const IFF_TUN = 0x0001
 export const IFF_NO_PI = 0x1000
 export const IFF_VNET_HDR = 0x4000
+export const IFF_MULTI_QUEUE = 0x0100
 export const IFF_TUN_EXCL = 0x8000
 
 /** linux/socket.h */

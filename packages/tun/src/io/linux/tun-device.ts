@@ -1,91 +1,72 @@
 import { DropReason, type PacketBatch, Verdict } from '@twinbore/core/packet'
 import { TunError } from '../../errors.ts'
+import { coalescePackets } from '../../offload/coalesce.ts'
+import { decodeVirtioHeader } from '../../offload/virtio-header.ts'
 import { DeviceCounters, type PacketDevice, type PacketDeviceStats } from '../../packet-device.ts'
 import type { Readiness } from '../native-library.ts'
 import { errno, errnoName } from './errno.ts'
-import { PacketIo } from './packet-io.ts'
-import {
-  IFF_NO_PI,
-  IFF_TUN,
-  IFF_VNET_HDR,
-  IFREQ_BYTES,
-  isInterfaceName,
-  O_CLOEXEC,
-  O_NONBLOCK,
-  O_RDWR,
-  readIfreqName,
-  TUNSETIFF,
-  TUNSETPERSIST,
-  writeIfreq,
-} from './structs.ts'
+import { SlabAddress } from './slab-address.ts'
 import { type Syscalls, syscalls } from './syscalls.ts'
+import type { TunFormat } from './tun-attach.ts'
+import { TunWriter } from './tun-writer.ts'
 
-const TUN_PATH = '/dev/net/tun'
+const largestPacketBytes = 65_535
 
 /**
- * A kernel TUN, one read call for each packet, one write call for each or for a run of TCP segments, bytes straight into
- * and out of the batch's slab.
+ * A descriptor of a kernel TUN and how it speaks: a plain value that can be posted to a worker thread of the same process,
+ * where `adoptTun` makes a device of it.
+ */
+export interface TunHandle extends TunFormat {
+  readonly descriptor: number
+  readonly name: string
+  readonly mtu: number
+}
+
+/**
+ * A kernel TUN, one read call for each packet or super-packet, one write call for each, bytes straight into and out of the
+ * batch's slab. A device that gives no super-packets joins what it is given to write by itself, where the kernel takes that.
  *
- * The descriptor is non-blocking. Readiness comes from the event loop of the thread that opened the device. An open device
- * with an `onReadable` keeps the process alive, as an open socket does; `close` ends that. The interface disappears with
- * the last descriptor, so also when the process crashes, unless it was made persistent.
+ * The descriptor is non-blocking. Readiness comes from the event loop of the thread that assigns `onReadable`; without it the
+ * loop is left alone. An open device with an `onReadable` keeps the process alive, as an open socket does; `close` ends that.
+ * The interface disappears with the last descriptor, so also when the process crashes, unless it was made persistent.
  *
- * A slot of the batch must hold `mtu` bytes; a longer packet is counted in `readDrops`. Reading stops at the first packet
- * that finds no free slot.
+ * A slot of the batch must hold `maxPacketBytes`; a longer packet is counted in `readDrops`. Reading stops at the first
+ * packet that finds no free slot.
  */
 export class LinuxTunDevice implements PacketDevice {
   readonly name: string
-  mtu: number
-  readonly superPackets = false
-  readonly superDatagrams = false
+  readonly mtu: number
+  readonly superPackets: boolean
+  readonly superDatagrams: boolean
+  readonly maxPacketBytes: number
+  /** What a worker thread needs to use the same descriptor. */
+  readonly handle: TunHandle
   onLost: PacketDevice['onLost'] = undefined
   private readonly system: Syscalls
   private readonly watch: Readiness
+  private readonly writer: TunWriter
+  private readonly slabs: SlabAddress
   private readonly counters = new DeviceCounters()
+  private readonly headerBytes: number
+  private readonly ownsDescriptor: boolean
   private file: number
   private handler: (() => void) | undefined
-  private readonly packets: PacketIo
 
-  private constructor(system: Syscalls, descriptor: number, hasHeader: boolean, name: string, mtu: number) {
-    this.system = system
-    this.file = descriptor
-    this.name = name
-    this.mtu = mtu
-    this.watch = system.library.watch(descriptor)
-    this.packets = new PacketIo(system, descriptor, hasHeader)
-  }
-
-  /** Attaches to the interface of that name, or makes it; an empty name lets the kernel choose. @throws TunError */
-  static open(name: string, mtu: number, persist: boolean): LinuxTunDevice {
-    if (name !== '' && !isInterfaceName(name)) {
-      throw new TunError('ERR_TUN_NAME', `'${name}' is not an interface name: 1 to 15 characters, no slash, no blank`)
-    }
-    const system = syscalls()
-    const descriptor = system.open(TUN_PATH, O_RDWR | O_NONBLOCK | O_CLOEXEC)
-    if (descriptor === -1) throw openRefusal(system.lastError())
-    const request = new ArrayBuffer(IFREQ_BYTES)
-    const bytes = new Uint8Array(request)
-    const attach = (flags: number): boolean => {
-      writeIfreq(bytes, name, flags)
-      return system.ioctl(descriptor, TUNSETIFF, system.library.addressOf(request)) !== -1
-    }
-    // What only looks like a Linux kernel may know no virtio headers.
-    const hasHeader = attach(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR)
-    if (!hasHeader && (system.lastError() !== errno.EINVAL || !attach(IFF_TUN | IFF_NO_PI))) {
-      const refusal = attachRefusal(system.lastError(), name)
-      system.close(descriptor)
-      throw refusal
-    }
-    if (persist && system.ioctl(descriptor, TUNSETPERSIST, 1) === -1) {
-      const refusal = attachRefusal(system.lastError(), name)
-      system.close(descriptor)
-      throw refusal
-    }
-    return new LinuxTunDevice(system, descriptor, hasHeader, readIfreqName(bytes), mtu)
-  }
-
-  get maxPacketBytes(): number {
-    return this.mtu
+  /** @param ownsDescriptor - whether `close` closes the descriptor */
+  constructor(handle: TunHandle, ownsDescriptor: boolean) {
+    this.system = syscalls()
+    this.handle = handle
+    this.file = handle.descriptor
+    this.ownsDescriptor = ownsDescriptor
+    this.name = handle.name
+    this.mtu = handle.mtu
+    this.headerBytes = handle.headerBytes
+    this.superPackets = handle.segmentation
+    this.superDatagrams = handle.datagramSegmentation
+    this.maxPacketBytes = handle.segmentation ? largestPacketBytes : handle.mtu
+    this.watch = this.system.library.watch(handle.descriptor)
+    this.slabs = new SlabAddress(this.system.library)
+    this.writer = new TunWriter(this.system, handle.descriptor, handle, this.slabs)
   }
 
   get descriptor(): number | undefined {
@@ -103,45 +84,41 @@ export class LinuxTunDevice implements PacketDevice {
     else this.watch.stop()
   }
 
+  /** @throws RangeError when the batch has no headroom for the kernel's header (12 bytes) */
   read(batch: PacketBatch): number {
     if (this.file === -1) return 0
-    const room = batch.slotBytes + Math.min(1, batch.tailroom)
+    const { headerBytes } = this
+    if (batch.headroom < headerBytes) throw new RangeError(`a TUN needs batches with ${headerBytes} bytes of headroom`)
+    const base = this.slabs.of(batch) - headerBytes
+    const room = headerBytes + batch.slotBytes + Math.min(1, batch.tailroom)
     let added = 0
-    let slot = batch.reserve()
-    while (slot !== -1) {
-      const length = this.packets.read(batch, slot, room)
-      if (length > 0 && length <= batch.slotBytes) {
-        batch.lengths[slot] = length
-        this.counters.slotRead(1, length)
+    for (let slot = batch.reserve(); slot !== -1; slot = batch.reserve()) {
+      // The header lies in the headroom, right before the packet.
+      const length = this.system.read(this.file, base + batch.offsets[slot]!, room) - headerBytes
+      if (length > 0 && this.accept(batch, slot, length)) {
         added++
-        slot = batch.reserve()
-      } else if (length > 0) {
-        this.counters.readDrops++
-      } else {
-        batch.count--
-        if (length === -1) this.readFailed(this.system.lastError())
-        break
+        continue
       }
+      batch.count--
+      if (length > 0) continue
+      if (length === -1 - headerBytes) this.readFailed(this.system.lastError())
+      break
     }
     return added
   }
 
+  /** Super-packets, and single packets with partial checksums, go in whole where the kernel takes that, else in pieces. */
   write(batch: PacketBatch): number {
+    if (this.file === -1) return 0
+    if (!this.superPackets && this.headerBytes > 0) coalescePackets(batch)
     let written = 0
-    let next = 0
-    for (let slot = 0; slot < batch.count && this.file !== -1; slot = next) {
-      next = slot + 1
+    for (let slot = 0; slot < batch.count && this.file !== -1; slot++) {
       if (batch.verdicts[slot] !== Verdict.forward) continue
-      next = slot + this.packets.runLength(batch, slot)
-      const isRun = next - slot > 1
-      if (isRun ? this.packets.writeRun(batch, slot) : this.packets.write(batch, slot)) {
-        this.countWritten(batch, slot, next)
-        written += next - slot
-      } else {
-        this.counters.writeDrops += next - slot
-        const reason = this.writeFailed(this.system.lastError())
-        for (let lost = slot; lost < next; lost++) batch.drop(lost, reason)
-      }
+      const segments = batch.segments[slot]!
+      const sent = this.writer.write(batch, slot)
+      written += sent
+      if (sent > 0) this.counters.slotWritten(sent, batch.lengths[slot]!)
+      if (sent < segments) this.refuse(batch, slot, segments - sent)
     }
     return written
   }
@@ -150,18 +127,33 @@ export class LinuxTunDevice implements PacketDevice {
     if (this.file === -1) return
     this.handler = undefined
     this.watch.close()
-    this.system.close(this.file)
+    if (this.ownsDescriptor) this.system.close(this.file)
     this.file = -1
+    this.slabs.forget()
   }
 
   stats(): PacketDeviceStats {
     return this.counters.snapshot()
   }
 
-  private countWritten(batch: PacketBatch, from: number, to: number): void {
-    let bytes = 0
-    for (let slot = from; slot < to; slot++) bytes += batch.lengths[slot]!
-    this.counters.slotWritten(to - from, bytes)
+  /** Takes a packet that was read into a slot. Returns false, having counted it, for one that can't be used. */
+  private accept(batch: PacketBatch, slot: number, length: number): boolean {
+    batch.lengths[slot] = length
+    const fits = length <= batch.slotBytes
+    if (!fits || (this.headerBytes > 0 && !decodeVirtioHeader(batch, slot, batch.offsets[slot]! - this.headerBytes))) {
+      this.counters.readDrops++
+      return false
+    }
+    this.counters.slotRead(batch.segments[slot]!, length)
+    return true
+  }
+
+  /** Counts packets of a slot that were not written, and drops the slot when nothing of it was. */
+  private refuse(batch: PacketBatch, slot: number, packets: number): void {
+    this.counters.writeDrops += packets
+    const reason = this.writeFailed(this.writer.error)
+    if (packets === batch.segments[slot]) batch.drop(slot, reason)
+    else batch.drops[reason] = batch.drops[reason]! + packets
   }
 
   private turn(failed: boolean): void {
@@ -200,39 +192,4 @@ export class LinuxTunDevice implements PacketDevice {
 
 function isLoss(error: number): boolean {
   return error === errno.EBADFD || error === errno.EBADF || error === errno.ENODEV || error === errno.ENXIO
-}
-
-function openRefusal(error: number): TunError {
-  const name = errnoName(error)
-  if (error === errno.ENOENT || error === errno.ENODEV || error === errno.ENXIO) {
-    return new TunError(
-      'ERR_TUN_NO_DRIVER',
-      `${TUN_PATH} is not there: load the module 'tun', or give the container the device (--device /dev/net/tun)`,
-      { errno: name },
-    )
-  }
-  if (error === errno.EACCES || error === errno.EPERM) {
-    return new TunError('ERR_TUN_PERMISSION', `${TUN_PATH} may not be opened by this user`, { errno: name })
-  }
-  return new TunError('ERR_TUN_SYSTEM', `${TUN_PATH} can't be opened: ${name}`, { errno: name })
-}
-
-function attachRefusal(error: number, name: string): TunError {
-  const system = errnoName(error)
-  if (error === errno.EPERM || error === errno.EACCES) {
-    return new TunError(
-      'ERR_TUN_PERMISSION',
-      'making a TUN interface needs the capability CAP_NET_ADMIN (root, or --cap-add NET_ADMIN)',
-      { errno: system },
-    )
-  }
-  if (error === errno.EBUSY) {
-    return new TunError('ERR_TUN_BUSY', `the interface '${name}' is in use by another process`, { errno: system })
-  }
-  if (error === errno.EINVAL || error === errno.EEXIST) {
-    return new TunError('ERR_TUN_NAME', `the name '${name}' belongs to an interface that is not a TUN`, {
-      errno: system,
-    })
-  }
-  return new TunError('ERR_TUN_SYSTEM', `the TUN interface can't be made: ${system}`, { errno: system })
 }
