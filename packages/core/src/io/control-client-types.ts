@@ -2,6 +2,7 @@ import type { TLSSocket } from 'node:tls'
 import type { LoginForm } from '../protocol/login-form.ts'
 import type { TunnelParameters } from '../protocol/tunnel-parameters.ts'
 import type { TunnelRequest } from '../protocol/tunnel-request.ts'
+import type { TlsAeadMaker } from '../tls/tls-crypto.ts'
 
 export interface ControlClientOptions {
   /** `https://host[:port][/group]`; the scheme may be left out. */
@@ -16,6 +17,8 @@ export interface ControlClientOptions {
   readonly dangerouslySkipServerVerification?: boolean
   /** @defaultValue 'OpenConnect VPN Agent (Twinbore)' */
   readonly userAgent?: string
+  /** As in `ControlListenerOptions`: lets `StreamChannel` take the tunnel's records over from Node's TLS. */
+  readonly recordCipher?: TlsAeadMaker
   /** For TCP and TLS, and for each reply. @defaultValue 30 */
   readonly replySeconds?: number
 }

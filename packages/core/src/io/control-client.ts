@@ -18,6 +18,7 @@ import type {
 import { exchange, VerifiedAgent } from './http-exchange.ts'
 import { systemClock } from './system-clock.ts'
 import { dialTls, type TlsDialOptions } from './tls-dial.ts'
+import { transportOf } from './tls-tap.ts'
 import { exportPskKey } from './tunnel-attempt.ts'
 
 /**
@@ -87,7 +88,8 @@ export class ControlClient {
     const url = new URL(this.url)
     const host = options.host ?? url.hostname.replace(/^\[(.*)\]$/, '$1')
     const port = options.port ?? Number(url.port || 443)
-    const socket = await dialTls(host, port, this.dial, signal)
+    const { recordCipher } = this.options
+    const socket = await dialTls(host, port, this.dial, signal, recordCipher)
     try {
       const authority = `${host.includes(':') ? `[${host}]` : host}:${port}`
       const headers = writeTunnelRequest({ userAgent: this.userAgent, ...request }, { host: authority, cookie })
@@ -166,6 +168,7 @@ function tunnelConnection(socket: TLSSocket, reply: ReplyHead): TunnelConnection
   }
   const parameters = readTunnelReply(reply.headers)
   if (!parameters) throw new CoreError('ERR_TUNNEL_PROTOCOL', 'the gateway grants no usable address or no MTU')
+  const transport = transportOf(socket)
   return {
     parameters,
     socket,
@@ -173,8 +176,8 @@ function tunnelConnection(socket: TLSSocket, reply: ReplyHead): TunnelConnection
     pskKey: exportPskKey(socket),
     tlsVersion: socket.getProtocol() ?? '',
     cipher: socket.getCipher().standardName,
-    remoteAddress: socket.remoteAddress ?? '',
-    remotePort: socket.remotePort ?? 0,
-    localAddress: socket.localAddress ?? '',
+    remoteAddress: transport.remoteAddress ?? '',
+    remotePort: transport.remotePort ?? 0,
+    localAddress: transport.localAddress ?? '',
   }
 }

@@ -28,6 +28,7 @@ import type {
 import { verifiedPeerCertificate } from './peer-certificate.ts'
 import { systemClock } from './system-clock.ts'
 import { systemRandom } from './system-random.ts'
+import { TlsTap, taps } from './tls-tap.ts'
 import { tunnelAttempt } from './tunnel-attempt.ts'
 
 /**
@@ -51,6 +52,8 @@ export class ControlListener extends EventEmitter<ControlListenerEvents> {
   private readonly exchanges = new Map<number, { response: ServerResponse; connection: ControlConnection }>()
   private readonly connectionOf = new WeakMap<Socket, ControlConnection>()
   private nextExchange = 1
+  /** The connection whose records reach TLS at this moment: what TLS tells meanwhile is about it. */
+  private arriving: { readonly connection: ControlConnection; readonly tap: TlsTap } | undefined
   private timer: NodeJS.Timeout | undefined
   private closing: Promise<void> | undefined
   private onEmpty: (() => void) | undefined
@@ -78,6 +81,8 @@ export class ControlListener extends EventEmitter<ControlListenerEvents> {
       keepAliveTimeout: limits.loginSeconds * 1000,
     })
     this.server.maxHeadersCount = 0
+    // Only a tap needs the secrets of its connection; a listener that is not there costs nothing.
+    if (options.recordCipher) this.server.on('keylog', line => this.arriving?.tap.secrets.take(line))
     this.server.on('secureConnection', socket => this.handleSecured(socket))
     this.server.on('tlsClientError', (_, socket) => socket.destroy())
     this.server.on('request', (request, response) => this.handleRequest(request, response))
@@ -154,11 +159,31 @@ export class ControlListener extends EventEmitter<ControlListenerEvents> {
       if (!connection.secured) this.counters.add(raw.bytesRead === 0 ? 'probes' : 'handshakesFailed')
       this.release(connection)
     })
-    this.server.emit('connection', raw)
+    const { recordCipher } = this.options
+    if (!recordCipher) {
+      this.server.emit('connection', raw)
+      return
+    }
+    const tap = new TlsTap(raw, {
+      role: 'server',
+      aead: recordCipher,
+      around: deliver => {
+        const { arriving } = this
+        this.arriving = { connection, tap }
+        try {
+          return deliver()
+        } finally {
+          this.arriving = arriving
+        }
+      },
+    })
+    this.server.emit('connection', tap)
   }
 
   private handleSecured(socket: TLSSocket): void {
-    const connection = this.limits.find(socket)
+    const { arriving } = this
+    if (arriving) taps.set(socket, arriving.tap)
+    const connection = arriving?.connection ?? this.limits.find(socket)
     if (!connection) {
       socket.destroy()
       return

@@ -1,5 +1,6 @@
 // The hands of core.
 
+export type { TlsAead, TlsAeadMaker, TlsAeadName } from '../tls/tls-crypto.ts'
 export { ControlClient } from './control-client.ts'
 export type {
   ConnectOptions,
@@ -24,6 +25,7 @@ export type {
   TunnelAttempt,
 } from './control-listener-types.ts'
 export { type Driver, drive, type Hands } from './driver.ts'
+export { nodeTlsCrypto } from './node-tls-crypto.ts'
 export {
   StreamChannel,
   type StreamChannelHandlers,

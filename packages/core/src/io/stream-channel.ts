@@ -1,9 +1,9 @@
 import type { TLSSocket } from 'node:tls'
 import { type PacketBatch, Verdict } from '../packet/index.ts'
 import type { StreamLoss } from '../protocol/events.ts'
-import { encodeStreamFrame, FrameType } from '../protocol/frame.ts'
-import { StreamDeframer } from '../protocol/stream-deframer.ts'
+import { encodeStreamFrame, FrameType, STREAM_FRAME_HEADER_BYTES } from '../protocol/frame.ts'
 import { FrameQueue } from './frame-queue.ts'
+import { openHand, type StreamHand } from './stream-hand.ts'
 
 /** What comes out of a stream channel. */
 export interface StreamChannelHandlers {
@@ -46,9 +46,8 @@ export interface StreamChannelStats {
 /**
  * A TLS connection after CONNECT, as the stream channel of a session.
  *
- * Each frame leaves as one TLS record, which stock peers insist on: the next frame is written only when the one before is
- * with the operating system, because Node puts everything that waits in a socket into one record. What waits meanwhile
- * waits here, within bounds.
+ * Each frame leaves as one TLS record, which stock peers insist on. Records are made and opened by our own record layer, where
+ * the connection has a tap, or else by Node's TLS. What the operating system does not take waits here, within bounds.
  */
 export class StreamChannel {
   /** The owner of packets that come in; may be set later, when the session has its index. */
@@ -56,13 +55,13 @@ export class StreamChannel {
   private readonly socket: TLSSocket
   private readonly handlers: StreamChannelHandlers
   private readonly batch: PacketBatch
-  private readonly deframer = new StreamDeframer()
   private readonly queue: FrameQueue
   private readonly writeTimeoutMs: number
   private readonly endTimeoutMs: number
+  private hand: StreamHand | undefined = undefined
+  private head: Uint8Array | undefined = undefined
   private state: 'open' | 'ending' | 'closed' = 'open'
-  private writing = false
-  private writeBegan = 0
+  private blockedSince = 0
   private watch: NodeJS.Timeout | undefined = undefined
   private bytesReceived = 0
   private framesSent = 0
@@ -80,23 +79,37 @@ export class StreamChannel {
     })
     this.writeTimeoutMs = options.writeTimeoutMs ?? 20_000
     this.endTimeoutMs = options.endTimeoutMs ?? 2000
-    socket.setNoDelay(true)
-    socket.setTimeout(0)
-    socket.on('error', error => this.lose('error', error))
-    socket.on('end', () => this.lose('ended'))
-    socket.on('close', () => this.lose('ended'))
+    const events = {
+      onChunk: (chunk: Uint8Array) => this.receive(chunk),
+      onBlocked: () => {
+        this.blockedSince = performance.now()
+        this.watchBlocked(this.writeTimeoutMs)
+      },
+      onReady: () => this.pump(),
+      onEnd: () => this.lose('ended'),
+      onError: (error: Error) => this.lose('error', error),
+    }
+    openHand(socket, events, hand => {
+      this.hand = hand
+      if (this.state === 'closed') hand.destroy()
+      else if (this.head !== undefined) this.begin(hand, this.head)
+    })
   }
 
   get closed(): boolean {
     return this.state !== 'open'
   }
 
+  /** Who makes the records: our own layer or Node's TLS; `undefined` while that is not decided. */
+  get records(): StreamHand['kind'] | undefined {
+    return this.hand?.kind
+  }
+
   /** Begins to read. `head`: bytes that came in together with the CONNECT exchange. */
-  start(head?: Uint8Array): void {
-    if (head !== undefined && head.length > 0) this.receive(head)
+  start(head: Uint8Array = nothing): void {
     if (this.state !== 'open') return
-    this.socket.on('data', (chunk: Uint8Array) => this.receive(chunk))
-    this.socket.resume()
+    this.head = head
+    if (this.hand) this.begin(this.hand, head)
   }
 
   /**
@@ -115,8 +128,14 @@ export class StreamChannel {
   /** Sends one packet as a data frame; the bytes are copied. As `sendBatch` when the queue is full. */
   sendPacket(bytes: Uint8Array, offset: number, length: number): void {
     if (this.state !== 'open') return
-    this.queue.pushData(encodeStreamFrame(FrameType.data, bytes.subarray(offset, offset + length)))
-    this.pump()
+    const { hand } = this
+    if (hand?.ready === true && this.queue.empty) {
+      this.countSent(STREAM_FRAME_HEADER_BYTES + length)
+      hand.sendPacket(bytes, offset, length)
+    } else {
+      this.queue.pushData(encodeStreamFrame(FrameType.data, bytes.subarray(offset, offset + length)))
+      this.pump()
+    }
   }
 
   /** Sends a control frame, before any data that waits. Never dropped. */
@@ -140,7 +159,8 @@ export class StreamChannel {
     this.state = 'closed'
     clearTimeout(this.watch)
     this.queue.clear()
-    this.socket.destroy()
+    if (this.hand) this.hand.destroy()
+    else this.socket.destroy()
   }
 
   stats(): StreamChannelStats {
@@ -154,17 +174,25 @@ export class StreamChannel {
     }
   }
 
+  private begin(hand: StreamHand, head: Uint8Array): void {
+    this.pump()
+    if (this.state === 'open') hand.start(head)
+  }
+
   private receive(chunk: Uint8Array): void {
     // While ending nothing of the peer counts any more.
     if (this.state !== 'open') return
+    const { source } = this.hand!
     this.bytesReceived += chunk.length
-    this.deframer.feed(chunk)
+    source.feed(chunk)
     for (;;) {
-      const step = this.deframer.next(this.batch, this.owner)
+      const step = source.next(this.batch, this.owner)
       this.flush()
       if (this.state !== 'open' || step.type === 'starved') return
       if (step.type === 'control') this.handlers.onControl(step.frameType, step.payload)
       else if (step.type === 'violation') this.lose('protocol-violation', new Error(`stream: ${step.violation}`))
+      else if (step.type === 'failed') this.lose('protocol-violation', new Error(`stream: ${step.text}`))
+      else if (step.type === 'ended') this.lose('ended')
       if (this.state !== 'open') return
     }
   }
@@ -176,41 +204,32 @@ export class StreamChannel {
   }
 
   private pump(): void {
+    const { hand } = this
     // A write usually completes within the call; the loop, not recursion, then takes the next frame.
-    while (!this.writing && this.state !== 'closed') {
+    while (hand?.ready === true && this.state !== 'closed') {
       const frame = this.queue.shift()
       if (frame === undefined) {
-        if (this.state === 'ending') this.socket.end()
+        if (this.state === 'ending') hand.end()
         return
       }
-      this.write(frame)
+      this.countSent(frame.length)
+      hand.sendFrame(frame)
     }
   }
 
-  private write(frame: Uint8Array): void {
-    this.writing = true
-    this.writeBegan = performance.now()
-    let returned = false
-    this.socket.write(frame, error => {
-      this.writing = false
-      // An error is reported by the socket's own event.
-      if (error) return
-      this.framesSent++
-      this.bytesSent += frame.length
-      if (returned) this.pump()
-    })
-    returned = true
-    if (this.writing && this.state === 'open') this.watchWrite(this.writeTimeoutMs)
+  private countSent(frameBytes: number): void {
+    this.framesSent++
+    this.bytesSent += frameBytes
   }
 
-  private watchWrite(afterMs: number): void {
-    if (this.watch !== undefined) return
+  private watchBlocked(afterMs: number): void {
+    if (this.watch !== undefined || this.state !== 'open') return
     this.watch = setTimeout(() => {
       this.watch = undefined
-      if (!this.writing || this.state !== 'open') return
-      const left = this.writeBegan + this.writeTimeoutMs - performance.now()
+      if (this.hand?.ready !== false || this.state !== 'open') return
+      const left = this.blockedSince + this.writeTimeoutMs - performance.now()
       if (left <= 0) this.lose('write-timeout')
-      else this.watchWrite(Math.ceil(left))
+      else this.watchBlocked(Math.ceil(left))
     }, afterMs)
     this.watch.unref()
   }
@@ -219,8 +238,10 @@ export class StreamChannel {
   private lose(loss: StreamLoss, error?: Error): void {
     const unexpected = this.state === 'open'
     // While ending, the peer's own end changes nothing: what is queued still goes out.
-    if (this.state === 'ending' && loss === 'ended' && !this.socket.destroyed) return
+    if (this.state === 'ending' && loss === 'ended' && this.hand?.closed === false) return
     this.destroy()
     if (unexpected) this.handlers.onClosed(loss, error)
   }
 }
+
+const nothing = new Uint8Array(0)

@@ -1,8 +1,10 @@
 import { createHash, X509Certificate } from 'node:crypto'
-import { isIP } from 'node:net'
+import { connect as connectTcp, isIP } from 'node:net'
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls'
 import { CoreError } from '../protocol/errors.ts'
+import type { TlsAeadMaker } from '../tls/tls-crypto.ts'
 import type { ControlClientOptions } from './control-client-types.ts'
+import { TlsTap, taps, transportOf } from './tls-tap.ts'
 
 /** How a client connects and whom it trusts. */
 export type TlsDialOptions = Pick<
@@ -12,9 +14,15 @@ export type TlsDialOptions = Pick<
 
 /**
  * Opens a TLS connection to a gateway and verifies it before a byte of ours is sent: by the pin alone if there is one,
- * else by certificate chain and name. Rejects with `CoreError`.
+ * else by certificate chain and name. With `recordCipher` there is a tap below it. Rejects with `CoreError`.
  */
-export function dialTls(host: string, port: number, options: TlsDialOptions, signal?: AbortSignal): Promise<TLSSocket> {
+export function dialTls(
+  host: string,
+  port: number,
+  options: TlsDialOptions,
+  signal?: AbortSignal,
+  recordCipher?: TlsAeadMaker,
+): Promise<TLSSocket> {
   const { serverPin, ca, certificate, dangerouslySkipServerVerification = false } = options
   const verifiedByNode = serverPin === undefined && !dangerouslySkipServerVerification
   const settings: ConnectionOptions = {
@@ -28,7 +36,7 @@ export function dialTls(host: string, port: number, options: TlsDialOptions, sig
   }
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(new CoreError('ERR_ABORTED', 'the caller gave up', { cause: signal.reason }))
-    const socket = connect(settings)
+    const socket = recordCipher ? connectTapped(settings, recordCipher) : connect(settings)
     const fail = (error: CoreError) => {
       clearTimeout(timer)
       signal?.removeEventListener('abort', onAbort)
@@ -61,10 +69,20 @@ export function dialTls(host: string, port: number, options: TlsDialOptions, sig
       }
       clearTimeout(timer)
       signal?.removeEventListener('abort', onAbort)
-      socket.setNoDelay(true)
+      transportOf(socket).setNoDelay(true)
       return resolve(socket)
     })
   })
+}
+
+/** The host stays among the settings: the certificate is verified against it. */
+function connectTapped(settings: ConnectionOptions, aead: TlsAeadMaker): TLSSocket {
+  const raw = connectTcp({ host: settings.host!, port: settings.port! })
+  const tap = new TlsTap(raw, { role: 'client', aead })
+  const socket = connect({ ...settings, socket: tap })
+  socket.on('keylog', line => tap.secrets.take(line))
+  taps.set(socket, tap)
+  return socket
 }
 
 /** `pin-sha256:` and the base64 SHA-256 of the public key of a gateway's certificate. */

@@ -6,6 +6,7 @@ import { readTunnelRequest, type TunnelRequest, tunnelCookie, wantsPsk } from '.
 import type { ControlConnection } from './connection-limits.ts'
 import type { EstablishedStream, TunnelAttempt } from './control-listener-types.ts'
 import { verifiedPeerCertificate } from './peer-certificate.ts'
+import { transportOf } from './tls-tap.ts'
 
 /** The key of the datagram channel: no context at all, which TLS 1.2 tells apart from an empty one (RFC 5705 §4). */
 export function exportPskKey(socket: TLSSocket): Uint8Array {
@@ -56,7 +57,7 @@ export function tunnelAttempt(
       socket.setTimeout(0)
       socket.setNoDelay(true)
       socket.write(`HTTP/1.1 200 CONNECTED\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`)
-      return { socket, head }
+      return { socket, transport: transportOf(socket), head }
     },
     refuse(status: 401 | 503, reason: string): void {
       if (!isHeaderText(reason)) throw new TypeError('reason must be one line of text')

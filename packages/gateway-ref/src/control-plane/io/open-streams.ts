@@ -1,14 +1,14 @@
-import type { TLSSocket } from 'node:tls'
+import type { Socket } from 'node:net'
 
 /** The connections of streams that are open, those that are being ended included. */
 export class OpenStreams {
-  private readonly sockets = new Set<TLSSocket>()
+  private readonly sockets = new Set<Socket>()
 
   get size(): number {
     return this.sockets.size
   }
 
-  add(socket: TLSSocket): void {
+  add(socket: Socket): void {
     this.sockets.add(socket)
     socket.once('close', () => this.sockets.delete(socket))
   }

@@ -304,7 +304,7 @@ export class SessionHost implements LiveSessionHost, DataPlaneHost {
     if (!established) return false
     holding.live ??= this.install(record, holding, parameters)
     if (!holding.live) {
-      established.socket.destroy()
+      established.transport.destroy()
       return false
     }
     holding.remoteAddress = attempt.remoteAddress
@@ -314,12 +314,12 @@ export class SessionHost implements LiveSessionHost, DataPlaneHost {
     holding.pskKey = attempt.pskKey
     holding.appId = datagram?.appId
     this.permit(holding.live.index, holding)
-    this.streams.add(established.socket)
+    this.streams.add(established.transport)
     const { live } = holding
     this.announce(record, holding)
     // Whoever hears of it may have ended it.
     if (holding.live === live) live.attachStream(established, parameters)
-    else established.socket.destroy()
+    else established.transport.destroy()
     return true
   }
 
