@@ -3,7 +3,8 @@ import { type PacketBatch, Verdict } from '../packet/index.ts'
 import type { StreamLoss } from '../protocol/events.ts'
 import { encodeStreamFrame, FrameType, STREAM_FRAME_HEADER_BYTES } from '../protocol/frame.ts'
 import { FrameQueue } from './frame-queue.ts'
-import { openHand, type StreamHand } from './stream-hand.ts'
+import { openHand } from './open-hand.ts'
+import type { StreamHand } from './stream-hand.ts'
 
 /** What comes out of a stream channel. */
 export interface StreamChannelHandlers {

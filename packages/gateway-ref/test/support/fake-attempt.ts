@@ -80,7 +80,9 @@ export class FakeAttempt implements TunnelAttempt {
   accept(parameters: TunnelParameters): ReturnType<TunnelAttempt['accept']> {
     if (this.granted || this.refused) throw new TypeError('answered already')
     this.granted = parameters
-    return this.isGone ? undefined : { socket: this.socket as unknown as TLSSocket, head: new Uint8Array(0) }
+    if (this.isGone) return undefined
+    const socket = this.socket as unknown as TLSSocket
+    return { socket, transport: socket, head: new Uint8Array(0) }
   }
 
   refuse(status: 401 | 503, reason: string): void {

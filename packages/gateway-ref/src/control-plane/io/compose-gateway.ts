@@ -6,6 +6,7 @@ import type { GatewayConfig } from '../../config/gateway-config.ts'
 import type { DataPlane } from '../../data-plane/data-plane.ts'
 import type { PlaneSettings } from '../../data-plane/engine.ts'
 import { openDataPlane } from '../../data-plane/io/open-data-plane.ts'
+import { streamCipher } from '../../data-plane/stream/io/stream-ciphers.ts'
 import type { Egress, EgressSettings, Translation } from '../../egress/egress.ts'
 import { createEgress } from '../../egress/io/create-egress.ts'
 import { loadServerIdentity, readPem, type ServerIdentity } from '../../identity/io/server-identity.ts'
@@ -69,6 +70,7 @@ async function compose(config: GatewayConfig, options: ComposeOptions, undo: Und
     tls: { cert: identity.chain, key: identity.key },
     ...(clientCa === undefined ? {} : { clientCa }),
     login: { methods: authenticator.methods, certificateIdentity: certificateField(config.auth) },
+    recordCipher: streamCipher,
     checkCredentials: check => checkCredentials(authenticator, check, log),
     openSession: (user, context) => host?.openSession(user, context) ?? { refused: 'The gateway is starting' },
   })
