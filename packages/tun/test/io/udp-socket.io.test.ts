@@ -2,11 +2,13 @@
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 import { closeSync } from 'node:fs'
+import { Worker } from 'node:worker_threads'
 import { DropReason, PacketBatch, type PacketBatchOptions, Verdict } from '@twinbore/core/packet'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { DatagramSendError, DatagramSocket } from '../../src/datagram-socket.ts'
 import { TunError } from '../../src/errors.ts'
 import { adoptDatagramSocket, datagramSupport, openDatagramSocket } from '../../src/io/index.ts'
+import { nativeLibrary } from '../../src/io/native-library.ts'
 import type { DatagramNotice, DatagramSocketOptions } from '../../src/options.ts'
 
 const open: { close(): void }[] = []
@@ -51,6 +53,17 @@ function collect(
       socket.onReadable = undefined
       resolve(found)
     }
+  })
+}
+
+/** Whether datagrams are those of `stream`, all of them, in order. */
+function checkStream(found: readonly Uint8Array[], lengths: readonly number[]): void {
+  expect(found.length).toBe(lengths.length)
+  const expected = new Uint8Array(2048)
+  found.forEach((bytes, i) => {
+    const whole = expected.subarray(0, lengths[i])
+    fill(whole, i)
+    if (Buffer.compare(bytes, whole) !== 0) expect(bytes).toEqual(whole)
   })
 }
 
@@ -101,12 +114,7 @@ describe.each([
       return arrived === lengths.length
     })
     await stream(a, a.endpoints.intern(target, b.localPort), lengths, () => arrived)
-    const expected = new Uint8Array(2048)
-    ;(await received).forEach((bytes, i) => {
-      const whole = expected.subarray(0, lengths[i])
-      fill(whole, i)
-      if (Buffer.compare(bytes, whole) !== 0) expect(bytes).toEqual(whole)
-    })
+    checkStream(await received, lengths)
     expect(b.endpoints.size).toBe(1)
     expect(b.endpoints.describe(0)).toEqual({ family: target === '::1' ? 6 : 4, address: target, port: a.localPort })
     const [sent, got] = [a.stats(), b.stats()]
@@ -126,16 +134,7 @@ describe.each([
     plain.on('message', message => got.push(message))
     const lengths = Array.from({ length: 10_000 }, (_, i) => (i % 47 === 46 ? 500 : 1438))
     await stream(socket, socket.endpoints.intern('127.0.0.1', plain.address().port), lengths, () => got.length)
-    const expected = new Uint8Array(2048)
-    const check = (all: readonly Uint8Array[]) => {
-      expect(all.length).toBe(lengths.length)
-      all.forEach((bytes, i) => {
-        const whole = expected.subarray(0, lengths[i])
-        fill(whole, i)
-        if (Buffer.compare(bytes, whole) !== 0) expect(bytes).toEqual(whole)
-      })
-    }
-    check(got)
+    checkStream(got, lengths)
     let arrived = 0
     const back = collect(socket, found => {
       arrived = found.length
@@ -147,7 +146,7 @@ describe.each([
       plain.send(bytes, socket.localPort, '127.0.0.1')
       if (i % 200 === 199) while (arrived <= i) await tick()
     }
-    check(await back)
+    checkStream(await back, lengths)
   })
 })
 
@@ -174,12 +173,7 @@ describe('batches of other layouts', () => {
         layout,
       )
       await stream(a, a.endpoints.intern('127.0.0.1', b.localPort), lengths, () => arrived)
-      const expected = new Uint8Array(2048)
-      ;(await received).forEach((bytes, i) => {
-        const whole = expected.subarray(0, lengths[i])
-        fill(whole, i)
-        if (Buffer.compare(bytes, whole) !== 0) expect(bytes).toEqual(whole)
-      })
+      checkStream(await received, lengths)
       expect(b.stats()).toMatchObject({ datagramsReceived: 3000, receiveQueueDrops: 0, receiveTooBig: 0 })
     }
   })
@@ -315,6 +309,68 @@ describe('life of a socket', () => {
     const { descriptor } = b
     adoptDatagramSocket({ descriptor: descriptor!, closeDescriptor: true }).close()
     expect(() => closeSync(descriptor!)).toThrow(/EBADF/)
+  })
+
+  test('a thread that polls by itself works with a socket that another thread opened', async () => {
+    const [a, b] = [await socketAt('127.0.0.1'), await socketAt('::')]
+    const lengths = Array.from({ length: 20_000 }, (_, i) => (i % 40 === 39 ? 700 : 1400))
+    const script = new URL('./udp-worker.ts', import.meta.url).href
+    const start = `import('tsx/esm/api').then(({ register }) => (register(), import('${script}')))`
+    const worker = new Worker(start, {
+      eval: true,
+      workerData: { descriptor: b.descriptor, count: lengths.length },
+      execArgv: ['--conditions=@twinbore/source'],
+    })
+    const ended = once(worker, 'exit')
+    let arrived = 0
+    const echoed = collect(a, found => {
+      arrived = found.length
+      return arrived === lengths.length
+    })
+    await stream(a, a.endpoints.intern('127.0.0.1', b.localPort), lengths, () => arrived)
+    checkStream(await echoed, lengths)
+    expect(await ended).toEqual([0])
+    expect(a.stats().messagesReceived).toBeLessThan(lengths.length / 10)
+    // It closed its object, not the descriptor.
+    b.sendTo(b.endpoints.intern('127.0.0.1', a.localPort), Uint8Array.of(1))
+    expect((await collect(a, found => found.length === 1)).length).toBe(1)
+  })
+
+  test('errors about earlier datagrams stop neither sending nor receiving', async () => {
+    const [socket, peer] = [await socketAt('127.0.0.1'), await socketAt('127.0.0.1')]
+    const gone = await socketAt('127.0.0.1')
+    // Only connected sockets are told of them.
+    const library = nativeLibrary()
+    const connect = library.function('connect', 'int', ['int', 'address', 'uint32'])
+    const name = new Uint8Array(16)
+    name.set([2, 0, gone.localPort >> 8, gone.localPort & 0xff, 127, 0, 0, 1])
+    expect(connect(socket.descriptor!, library.addressOf(name.buffer), name.length)).toBe(0)
+    const to = socket.endpoints.intern('127.0.0.1', gone.localPort)
+    const other = socket.endpoints.intern('127.0.0.1', peer.localPort)
+    gone.close()
+    expect(socket.sendTo(to, Uint8Array.of(1))).toBe(true)
+    expect(socket.sendTo(other, Uint8Array.of(2))).toBe(true)
+    expect(socket.sendTo(to, Uint8Array.of(3))).toBe(true)
+    // The error waits on the descriptor now: the event loop gives up watching it, and has to be told to go on.
+    let calls = 0
+    await new Promise<void>(resolve => {
+      socket.onReadable = () => {
+        calls++
+        resolve()
+      }
+    })
+    expect(socket.receive(new PacketBatch())).toBe(0)
+    socket.sendTo(to, Uint8Array.of(4))
+    await new Promise<void>(resolve => {
+      const before = calls
+      socket.onReadable = () => {
+        calls++
+        if (calls > before) resolve()
+      }
+    })
+    expect(calls).toBe(2)
+    expect(await collect(peer, found => found.length === 1)).toEqual([Uint8Array.of(2)])
+    expect(socket.stats()).toMatchObject({ sendErrors: 0, receiveErrors: 0 })
   })
 
   test('only UDP sockets are adopted', () => {
