@@ -27,7 +27,7 @@ export class FlowTable<F extends Flow> {
   private keys: Int32Array = new Int32Array(64 * keyWords)
   private readonly flows: (F | undefined)[] = []
   private readonly key: Int32Array = new Int32Array(keyWords)
-  /** Bit 0: in the table. Bit 1: the shell may use the id. */
+  /** Bit 0: found by its 5-tuple. Bit 1: the shell may use the id. Bit 2: in the table, but another may have the 5-tuple. */
   private readonly holders: number[] = []
   /** Freed ids; the one that was freed first is given out first. */
   private freeIds: number[] = []
@@ -101,9 +101,16 @@ export class FlowTable<F extends Flow> {
 
   /** Takes a flow out: its 5-tuple is free. */
   remove(flow: F): void {
-    if ((this.holders[flow.id]! & 1) === 0) return
+    this.vacate(flow)
+    this.letGo(flow.id, 4)
+  }
+
+  /** Frees the 5-tuple of a flow that stays known by its id, and counts, until `remove`. */
+  vacate(flow: F): void {
+    const holders = this.holders[flow.id]!
+    if ((holders & 1) === 0) return
     this.index.remove(this.hash.words(this.keys, flow.id * keyWords, keyWords), flow.id)
-    this.letGo(flow.id, 1)
+    this.holders[flow.id] = (holders & ~1) | 4
   }
 
   /** The shell knows that the flow is over. */

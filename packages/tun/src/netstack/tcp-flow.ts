@@ -23,7 +23,8 @@ export interface TcpFlowOwner {
  *         \--refuse, RST of the client, request timeout-----^
  *
  * *Announced*: the shell was told `flow-closed`. From then on the flow doesn't count against its source's cap, but its
- * 5-tuple stays taken while the connection still has something to send or is in TIME-WAIT.
+ * 5-tuple stays taken while the connection still has something to send or is in TIME-WAIT. The other way round, a
+ * connection that is over before all was read gives the 5-tuple up and counts until the shell has read the rest.
  */
 export class TcpFlow implements StackFlow {
   readonly id: number
@@ -129,6 +130,7 @@ export class TcpFlow implements StackFlow {
     const isOver = connection.closed || connection.state === 'time-wait'
     // What arrived and wasn't read keeps the flow: its end must not look like an end of the stream.
     if (isOver && connection.readableBytes === 0) this.announce(undefined)
+    else if (connection.closed && !connection.wantsToSend) context.flows.vacate(this)
     if (this.isAnnounced && connection.closed && !connection.wantsToSend) {
       this.leave()
       return
@@ -139,6 +141,13 @@ export class TcpFlow implements StackFlow {
     }
     context.timers.set(this.id, this.deadline)
     if (connection.wantsToSend) context.schedule.add(this.source, this)
+  }
+
+  /** Another connection begins between the same ends. What was received and not read stays readable. */
+  giveWay(): void {
+    this.connection.endTimeWait()
+    if (this.isAnnounced) this.leave()
+    else this.settle()
   }
 
   /** Takes the flow out of the table. */

@@ -135,15 +135,15 @@ export class TcpFlows implements TcpFlowOwner {
   }
 
   /**
-   * Whether a SYN takes the place of a connection: one in TIME-WAIT (RFC 9293 §3.10.7.4, RFC 6191), one that is over but for
-   * its RST, or a request whose sender gave up and begins again.
+   * Whether a SYN takes the place of a connection: one in TIME-WAIT (RFC 9293 §3.10.7.4, RFC 6191), whether the shell has
+   * read all of it or not, one that is over but for its RST, or a request whose sender gave up and begins again.
    */
   private isReplaced(flow: TcpFlow, now: number): boolean {
-    if (!(flow.isOver || flow.isDialling) || !flow.connection.isReplacedBy(this.segment, now)) return false
+    if (!flow.connection.isReplacedBy(this.segment, now)) return false
     if (flow.isDialling) flow.discard('peer', now)
     else {
       this.context.counters.timeWaitReused++
-      flow.leave()
+      flow.giveWay()
     }
     return true
   }

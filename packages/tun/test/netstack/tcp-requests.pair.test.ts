@@ -181,6 +181,108 @@ describe('TIME-WAIT', () => {
   })
 })
 
+describe('a connection that is over before all was read', () => {
+  // Whoever closes first remembers the ends for a while; the client soon forgets.
+  const steady = {
+    gateway: { keyedHash: steadyHash },
+    client: { keyedHash: steadyHash, tcp: { timeWaitMs: 2 } },
+  }
+  const text = (bytes: Uint8Array | undefined): string => new TextDecoder().decode(bytes)
+
+  /** The client sends `words` from a port; both ends close, the one named first. Nothing is read at the gateway. */
+  const unread = (pair: StackPair, first: 'client' | 'gateway', words: string): [client: number, gateway: number] => {
+    const flow = pair.client.openTcp({ remote: endpoint(far, 443), localPort: 4000 }, pair.now)
+    pair.run()
+    const accepted = lastOf(pair.gatewayOutputs, 'flow-requested').flow
+    pair.client.write(flow, new TextEncoder().encode(words), pair.now)
+    pair.run()
+    const ends = {
+      client: () => pair.client.shutdown(flow, pair.now),
+      gateway: () => pair.gateway.shutdown(accepted, pair.now),
+    }
+    ends[first]()
+    pair.run()
+    ends[first === 'client' ? 'gateway' : 'client']()
+    pair.run()
+    return [flow, accepted]
+  }
+
+  test.each(['client', 'gateway'] as const)(
+    'lets another begin between the same ends, when the %s closed first',
+    first => {
+      const pair = acceptingPair(steady)
+      const flows: number[] = []
+      for (let i = 0; i < 5; i++) {
+        flows.push(unread(pair, first, `words ${i}`)[1])
+        pair.advance(5)
+      }
+      expect(new Set(flows).size).toBe(5)
+      expect(outputsOf(pair.gatewayOutputs, 'flow-closed')).toEqual([])
+      expect(pair.gateway.stats()).toMatchObject({ tcpFlows: 5, resetsSent: 0 })
+      // Read in another order than they came.
+      for (const i of [3, 0, 4, 1, 2]) {
+        expect(text(pair.gateway.read(flows[i]!, pair.now))).toBe(`words ${i}`)
+        pair.run()
+        expect(lastOf(pair.gatewayOutputs, 'flow-closed')).toEqual({ type: 'flow-closed', flow: flows[i] })
+      }
+      expect(outputsOf(pair.gatewayOutputs, 'flow-reset')).toEqual([])
+      pair.advance(60_000)
+      expect(pair.gateway.stats()).toMatchObject({ tcpFlows: 0, timeWait: 0, bufferBytes: 0 })
+    },
+  )
+
+  test('the new one carries its own bytes while the old ones wait', () => {
+    const pair = acceptingPair(steady)
+    const [, old] = unread(pair, 'gateway', 'old')
+    pair.now += 5
+    const flow = pair.client.openTcp({ remote: endpoint(far, 443), localPort: 4000 }, pair.now)
+    pair.run()
+    const fresh = lastOf(pair.gatewayOutputs, 'flow-requested').flow
+    pair.client.write(flow, new TextEncoder().encode('new'), pair.now)
+    pair.run()
+    expect(text(pair.gateway.read(fresh, pair.now))).toBe('new')
+    expect(text(pair.gateway.read(old, pair.now))).toBe('old')
+    pair.gateway.write(fresh, new TextEncoder().encode('answer'), pair.now)
+    pair.run()
+    expect(text(pair.client.read(flow, pair.now))).toBe('answer')
+  })
+
+  test('counts for its source until it was read, so a client cannot make them without bound', () => {
+    const pair = acceptingPair({ ...steady, limits: { maxTcpFlowsPerSource: 3 } })
+    const flows: number[] = []
+    for (let i = 0; i < 3; i++) {
+      flows.push(unread(pair, 'gateway', 'words')[1])
+      pair.now += 5
+    }
+    pair.client.openTcp({ remote: endpoint(far, 443), localPort: 4000 }, pair.now)
+    pair.run()
+    expect(pair.gateway.stats()).toMatchObject({ tcpFlows: 3, flowLimitHits: 1 })
+    pair.gateway.read(flows[0]!, pair.now)
+    pair.advance(5)
+    pair.client.openTcp({ remote: endpoint(far, 443), localPort: 4000 }, pair.now)
+    pair.run()
+    expect(outputsOf(pair.gatewayOutputs, 'flow-requested').length).toBe(4)
+  })
+
+  test('ends with its source, and by an abort', () => {
+    const pair = acceptingPair(steady)
+    const [, one] = unread(pair, 'gateway', 'words')
+    pair.now += 5
+    const [, other] = unread(pair, 'gateway', 'words')
+    pair.now += 5
+    pair.gateway.abort(one, pair.now)
+    pair.run()
+    expect(pair.gatewayOutputs.slice(-2)).toEqual([
+      { type: 'flow-reset', flow: one, reason: 'local' },
+      { type: 'flow-closed', flow: one },
+    ])
+    pair.gateway.removeSource(client4, pair.now)
+    pair.run()
+    expect(lastOf(pair.gatewayOutputs, 'flow-reset')).toMatchObject({ flow: other, reason: 'source-removed' })
+    expect(pair.gateway.stats()).toMatchObject({ tcpFlows: 0, bufferBytes: 0, sources: 0 })
+  })
+})
+
 /** A hash that is no secret: sequence numbers follow the clock alone. */
 function steadyHash(): Uint8Array {
   return new Uint8Array(8)

@@ -193,6 +193,11 @@ export class TcpConnection {
     tcb.receiver.clear()
   }
 
+  /** Ends `time-wait` before its time: another connection has the ends. What was received stays readable. */
+  endTimeWait(): void {
+    if (this.tcb.state === 'time-wait') this.tcb.close()
+  }
+
   /** Gives all memory back, unread data too. For a closed connection that nobody reads any more. */
   release(): void {
     this.tcb.sender.clear()
