@@ -80,11 +80,11 @@ export interface DtlsServerOptions extends DtlsOptions {
   readonly maxHalfOpen?: number
   /** The same for one host. @defaultValue 64 */
   readonly maxHalfOpenPerHost?: number
-  /** Established associations at once; one costs about 10 kB. Hellos beyond it are dropped and counted. @defaultValue 10_000 */
+  /** Established associations at once; one costs about 7 kB. Hellos beyond it are dropped and counted. @defaultValue 10_000 */
   readonly maxAssociations?: number
   /**
    * Trial decryptions a second for records from unknown endpoints, by which peers are followed when their address changes.
-   * A record is tried against at most eight associations. 0 turns it off. @defaultValue 200
+   * A record is tried against at most eight associations, and twice as many records as this a second are looked at. 0 turns it off. @defaultValue 200
    */
   readonly maxRoamingTrials?: number
   /** The host part of an endpoint, for caps and cookies. @defaultValue the endpoint's number as text */

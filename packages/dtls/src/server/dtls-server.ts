@@ -21,6 +21,9 @@ import { Roaming } from './roaming.ts'
  *     epoch 0      -> the handshake under way at that endpoint
  *     epoch 1      -> the association at that endpoint -> the handshake under way there -> associations that may have moved
  *
+ * Memory: an association costs about 4.5 KiB of heap and, once records went both ways, 2 KiB for libcrypto's contexts if there are
+ * any; a handshake under way up to 30 kB. Handshakes take about 0.1 ms, a hello without a cookie 0.01 ms and no memory.
+ *
  * A completed handshake replaces the association at its endpoint and the one with its session id, not before. What can't be
  * taken (caps, unknown session ids, garbage) is dropped without a word and counted.
  */
@@ -399,7 +402,12 @@ export class DtlsServer implements Machine<ServerOutput> {
   ): boolean {
     const host = this.config.hostOf(endpoint)
     const sequence = recordSequence(bytes, at)
-    for (const peer of this.roaming.candidates(this.peers, endpoint, host, sequence)) {
+    const candidates = this.roaming.candidates(this.peers, endpoint, host, sequence, now)
+    if (candidates === undefined) {
+      this.counters.add(Counter['roaming-limit'])
+      return false
+    }
+    for (const peer of candidates) {
       if (!this.roaming.takeTrial(now)) {
         this.counters.add(Counter['roaming-limit'])
         return false

@@ -1,6 +1,7 @@
 // An association that lives: what replaces it, what moves it, what ends it, and what must not.
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { Verdict } from '../../src/index.ts'
+import type { PeerTable } from '../../src/server/peer-table.ts'
 import { SeededRandom } from '../seeded-random.ts'
 import { TestBatch } from '../test-batch.ts'
 import { type TestClient, testSession, textOf, typesOf, World } from '../world.ts'
@@ -214,6 +215,59 @@ describe('follows its peer', () => {
     world.send(clients[2]!, 'moved too')
     world.run(100)
     expect(world.server.endpointOf(2)).toBe(62)
+  })
+
+  test('without a search through all associations for every forged record', () => {
+    const [world, client] = established(14, { maxRoamingTrials: 20 })
+    const { peers } = world.server as unknown as { peers: PeerTable }
+    const searches = vi.spyOn(peers, 'established', 'get')
+    // Numbers that no association has come near: nothing is tried, so only the search costs.
+    const far = Uint8Array.of(23, 0xfe, 0xfd, 0, 1, 0x70, 0, 0, 0, 0, 0, 0, 24, ...new Uint8Array(24))
+    for (let i = 0; i < 500; i++) world.toServer(700 + i, far)
+    expect(searches.mock.calls.length).toBe(40)
+    expect(world.server.stats()['roaming-limit']).toBe(460)
+    world.run(2000)
+    client.endpoint = 900
+    world.send(client, 'moved')
+    world.run(100)
+    expect(world.server.endpointOf(0)).toBe(900)
+  })
+
+  test('to the endpoint of another one, who is doubted from then on', () => {
+    const [world, client] = established(15)
+    const other = world.connect({ sessionId: Uint8Array.of(2) }, 300)
+    world.run(500)
+    expect(world.server.associationCount).toBe(2)
+    const before = world.receivedByServer.length
+    client.endpoint = 300
+    other.endpoint = 301
+    for (const word of ['a', 'b', 'c']) world.send(client, word)
+    world.run(100)
+    expect(world.receivedByServer.slice(before).at(-1)).toBe('c')
+    expect(world.receivedByServer.length - before).toBeGreaterThanOrEqual(2)
+    expect(world.server.endpointOf(0)).toBe(300)
+    world.send(other, 'and I')
+    world.run(100)
+    expect(world.receivedByServer.at(-1)).toBe('and I')
+    expect(world.server.endpointOf(1)).toBe(301)
+  })
+
+  test('in a batch as well', () => {
+    const [world, client] = established(16)
+    world.connect({ sessionId: Uint8Array.of(2) }, 300)
+    world.run(500)
+    const batch = new TestBatch(4)
+    for (const word of ['a', 'b', 'c']) batch.push(new TextEncoder().encode(word), 0)
+    client.association.sealDatagrams(batch, world.now)
+    batch.owners.fill(300)
+    world.server.openDatagrams(batch, world.now)
+    // The first record was taken for one of the peer that was there, and is lost where the cipher wipes what it can't open.
+    expect(batch.forwarded.slice(-2)).toEqual([
+      [0, 'b'],
+      [0, 'c'],
+    ])
+    expect(world.server.endpointOf(0)).toBe(300)
+    expect(world.server.stats()['not-authenticated']).toBeLessThanOrEqual(1)
   })
 
   test('not at all when that is turned off', () => {
