@@ -1,4 +1,5 @@
-import { DropReason, type PacketBatch, Verdict } from '@twinbore/core/packet'
+import { DropReason, PacketBatch, Verdict } from '@twinbore/core/packet'
+import { Segmenter } from './offload/segmenter.ts'
 import type { PacketDevice, PacketDeviceStats } from './packet-device.ts'
 import { packetLine } from './packet-line.ts'
 import { type CaptureDirection, capturedPacket, captureHeader } from './pcapng.ts'
@@ -15,7 +16,8 @@ export interface CaptureOptions {
 
 /**
  * Writes every packet that crosses the device to `sink` as a pcapng stream. The first call of `sink` brings the header, at
- * once; after that one call brings one packet. The bytes belong to the sink.
+ * once; after that one call brings one packet. The bytes belong to the sink. Super-packets are captured as the packets that
+ * they stand for, and partial checksums as they will be.
  */
 export function captured(
   device: PacketDevice,
@@ -24,26 +26,60 @@ export function captured(
 ): PacketDevice {
   const snapLength = options.snapLength ?? 0
   sink(captureHeader({ name: device.name, snapLength }))
+  const capture = (packet: Uint8Array, direction: CaptureDirection): void => {
+    sink(capturedPacket(packet, options.nanoseconds(), direction, snapLength))
+  }
+  const cutter = new PacketCutter()
   return new ObservedDevice(device, (batch, slot, direction) => {
-    sink(capturedPacket(batch.packet(slot), options.nanoseconds(), direction, snapLength))
-  })
-}
-
-/** Tells `log` one line for each packet, such as `tb0 in IPv4 10.0.0.1:4000 > 10.0.0.2:53 udp 61`. */
-export function traced(device: PacketDevice, log: (line: string) => void): PacketDevice {
-  return new ObservedDevice(device, (batch, slot, direction) => {
-    log(`${device.name} ${direction === 'inbound' ? 'in' : 'out'} ${packetLine(batch.packet(slot))}`)
+    if (isWhole(batch, slot)) capture(batch.packet(slot), direction)
+    else cutter.cut(batch, slot, packet => capture(packet, direction))
   })
 }
 
 /**
- * Loses packets by chance, in both directions: each with the given probability, independently. A lost slot has the
+ * Tells `log` one line for each packet, such as `tb0 in IPv4 10.0.0.1:4000 > 10.0.0.2:53 udp 61`. That of a super-packet has the
+ * length of all, and ends like ` in 45 packets`.
+ */
+export function traced(device: PacketDevice, log: (line: string) => void): PacketDevice {
+  return new ObservedDevice(device, (batch, slot, direction) => {
+    const segments = batch.segments[slot]!
+    const line = `${device.name} ${direction === 'inbound' ? 'in' : 'out'} ${packetLine(batch.packet(slot))}`
+    log(segments > 1 ? `${line} in ${segments} packets` : line)
+  })
+}
+
+/**
+ * Loses packets by chance, in both directions: each slot with the given probability, independently. A lost slot has the
  * verdict `drop` with `queueFull`, as if a queue had overflowed.
  */
 export function lossy(device: PacketDevice, random: { uint32(): number }, probability: number): PacketDevice {
   if (!(probability >= 0 && probability <= 1)) throw new RangeError('probability must be 0 to 1')
   const threshold = probability * 0x1_0000_0000
   return new LossyDevice(device, () => random.uint32() < threshold)
+}
+
+/** Whether a slot is one packet with all its checksums. */
+function isWhole(batch: PacketBatch, slot: number): boolean {
+  return batch.segments[slot] === 1 && batch.partialChecksums[slot] === 0
+}
+
+/** Cuts slots for those who want packets one by one. */
+class PacketCutter {
+  private readonly segmenter = new Segmenter()
+  private readonly pieces = new PacketBatch({ capacity: 8, slotBytes: 65_535, headroom: 0, tailroom: 0 })
+
+  cut(batch: PacketBatch, slot: number, take: (packet: Uint8Array) => void): void {
+    // What can't be cut is malformed, and shown as it is.
+    if (!this.segmenter.start(batch, slot)) {
+      take(batch.packet(slot))
+      return
+    }
+    for (let done = false; !done; ) {
+      this.pieces.reset()
+      done = this.segmenter.fill(this.pieces)
+      for (let piece = 0; piece < this.pieces.count; piece++) take(this.pieces.packet(piece))
+    }
+  }
 }
 
 type Observer = (batch: PacketBatch, slot: number, direction: CaptureDirection) => void
@@ -171,7 +207,7 @@ class LossyDevice extends WrappedDevice {
     for (let slot = first; slot < batch.count; slot++) {
       if (batch.verdicts[slot] !== Verdict.forward || !this.loses()) continue
       batch.drop(slot, DropReason.queueFull)
-      lost++
+      lost += batch.segments[slot]!
     }
     return lost
   }

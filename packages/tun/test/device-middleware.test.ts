@@ -1,7 +1,9 @@
 import { DropReason, PacketBatch, Verdict } from '@twinbore/core/packet'
+import { tcpPacket } from '@twinbore/core/testing'
 import { expect, test } from 'vitest'
 import { captured, lossy, traced } from '../src/device-middleware.ts'
 import { memoryPair } from '../src/memory-device.ts'
+import { coalescePackets } from '../src/offload/coalesce.ts'
 import { capturedPacket, captureHeader } from '../src/pcapng.ts'
 
 /** IPv4 UDP 10.0.0.1:4000 > 10.0.0.2:53, 30 bytes, without checksums. */
@@ -28,6 +30,33 @@ test('captured: the header at once, then every packet with its direction and tim
     capturedPacket(packet, 1_700_000_000_000_000_000n, 'outbound'),
     capturedPacket(packet, 1_700_000_000_000_000_001n, 'inbound'),
   ])
+})
+
+test('captured and traced: a super-packet is captured as its packets, and is one line', () => {
+  const segments = [0, 1, 2].map(i =>
+    tcpPacket({
+      source: '10.0.0.1',
+      destination: '10.0.0.2',
+      sourcePort: 1,
+      destinationPort: 2,
+      sequenceNumber: 10 * i,
+      identification: i,
+      payload: new Uint8Array(10).fill(i),
+    }),
+  )
+  const [left] = memoryPair()
+  const blocks: Uint8Array[] = []
+  const lines: string[] = []
+  const device = traced(
+    captured(left, bytes => blocks.push(bytes), { nanoseconds: () => 0n }),
+    line => lines.push(line),
+  )
+  const batch = batchWith(...segments)
+  coalescePackets(batch)
+  expect(batch.segments[0]).toBe(3)
+  device.write(batch)
+  expect(blocks.slice(1)).toEqual(segments.map(segment => capturedPacket(segment, 0n, 'outbound')))
+  expect(lines).toEqual(['memory0 out IPv4 10.0.0.1:1 > 10.0.0.2:2 tcp 70 in 3 packets'])
 })
 
 test('captured: slots that are not forwarded, and slots of before, are not captured', () => {
