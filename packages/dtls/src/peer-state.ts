@@ -19,12 +19,13 @@ import type { DataSink } from './data-sink.ts'
 import { ClientHandshake } from './dtls12/client-handshake.ts'
 import { exportKeyingMaterial, type Secrets } from './dtls12/key-schedule.ts'
 import { ServerHandshake } from './dtls12/server-handshake.ts'
-import { DtlsError, type DtlsErrorCode } from './errors.ts'
+import { DtlsError } from './errors.ts'
 import type { AssociationOutput, CloseReason, Negotiated } from './events.ts'
 import { FlightSender } from './handshake/flight-sender.ts'
 import type { FlightPlan, Handshake, HandshakeCarrier } from './handshake/handshake.ts'
 import { HandshakeType, readFragmentHeader } from './handshake/message-header.ts'
 import { MessageIntake } from './handshake/message-intake.ts'
+import { timeoutError } from './handshake/timeout-error.ts'
 import { assert, type Milliseconds, OutputQueue } from './machine.ts'
 import type { ClientConfig, PeerServerConfig } from './options.ts'
 import { ALERT_BYTES, Alert, AlertLevel, alertName } from './record/alert.ts'
@@ -126,8 +127,10 @@ export class PeerState implements HandshakeCarrier {
   handleDeadline(now: Milliseconds): void {
     if (this.state !== 'handshaking') return
     if (this.suspicion !== undefined && now >= this.suspicion.at) this.failByAlert(this.suspicion.alert)
-    else if (now >= this.expiresAt!) this.failByTimeout()
-    else this.flights?.handleDeadline(now)
+    else if (now >= this.expiresAt!) {
+      const error = timeoutError(this.handshake!, this.sawForgedFinished)
+      this.end({ type: 'closed', reason: 'handshake-failed', error })
+    } else this.flights?.handleDeadline(now)
   }
 
   /**
@@ -464,17 +467,6 @@ export class PeerState implements HandshakeCarrier {
     const error = new DtlsError('ERR_DTLS_PEER_ALERT', `the peer sent the fatal alert ${name}`, { alert: name })
     const reason = this.state === 'established' ? 'peer-alert' : 'handshake-failed'
     this.end({ type: 'closed', reason, error })
-  }
-
-  private failByTimeout(): void {
-    const { awaitsFinished, hasKeys } = this.handshake!
-    let code: DtlsErrorCode = 'ERR_DTLS_HANDSHAKE_TIMEOUT'
-    let message = 'the handshake did not complete in time'
-    if (this.sawForgedFinished && awaitsFinished) {
-      code = 'ERR_DTLS_PSK_MISMATCH'
-      message = 'the Finished of the peer never authenticated: the pre-shared keys differ'
-    } else if (hasKeys) message += '; keys were made but the peer never used them: they may differ'
-    this.end({ type: 'closed', reason: 'handshake-failed', error: new DtlsError(code, message) })
   }
 
   private end(output: AssociationOutput & { readonly type: 'closed' }): void {

@@ -7,9 +7,10 @@ import { BatchSink, type DataSink } from '../data-sink.ts'
 import type { AssociationOutput, ServerOutput } from '../events.ts'
 import { type Machine, type Milliseconds, OutputQueue } from '../machine.ts'
 import { type DtlsServerOptions, type ServerConfig, serverConfig } from '../options.ts'
-import { ACCEPTED, FAILED, NOT_PLAIN_DATA, PeerState } from '../peer-state.ts'
+import { ACCEPTED, FAILED, NOT_PLAIN_DATA } from '../peer-state.ts'
 import { MAX_PLAINTEXT_BYTES, recordEnd, recordEpoch, recordSequence } from '../record/record-header.ts'
-import { type AdmittedHello, HelloGate, isClientHello } from './hello-gate.ts'
+import { HelloGate, isClientHello } from './hello-gate.ts'
+import { peerOfHello, peerOfSnapshot, sessionName } from './make-peer.ts'
 import { type Peer, PeerTable } from './peer-table.ts'
 import { Roaming } from './roaming.ts'
 
@@ -201,24 +202,14 @@ export class DtlsServer implements Machine<ServerOutput> {
    */
   installAssociation(snapshot: AssociationSnapshot, endpoint: number, now: Milliseconds): number {
     const { config, peers } = this
-    const session = hex(snapshot.negotiated.sessionId)
+    const session = sessionName(snapshot.negotiated.sessionId)
     const replaced = new Set([peers.establishedAt(endpoint), peers.establishedFor(session)])
     replaced.delete(undefined)
     if (replaced.size === 0 && peers.establishedCount + peers.halfOpenCount >= config.maxAssociations) {
       this.counters.add(Counter['association-limit'])
       return -1
     }
-    const state = new PeerState(config, this.counters)
-    state.revive(snapshot, config.sequences, 2 * snapshot.association)
-    const peer: Peer = {
-      state,
-      endpoint,
-      host: config.hostOf(endpoint),
-      association: -1,
-      sessionId: state.negotiated!.sessionId,
-      session,
-      random: copyBytes(snapshot.clientRandom),
-    }
+    const peer = peerOfSnapshot(config, this.counters, snapshot, endpoint)
     peers.adopt(peer, snapshot.association, now)
     this.noteSequences(peer)
     this.endReplaced(replaced, now)
@@ -350,31 +341,17 @@ export class DtlsServer implements Machine<ServerOutput> {
       this.settle(halfOpen, now)
     }
     const host = hostOf(endpoint)
-    const session = hex(judged.hello.sessionId)
+    const session = sessionName(judged.hello.sessionId)
     const replaces = established !== undefined || this.peers.establishedFor(session) !== undefined
     if (this.peers.halfOpenCount >= maxHalfOpen) return Counter['half-open-limit']
     if (this.peers.halfOpenOf(host) >= maxHalfOpenPerHost) return Counter['half-open-host-limit']
     if (!replaces && this.peers.establishedCount + this.peers.halfOpenCount >= maxAssociations) {
       return Counter['association-limit']
     }
-    const peer = this.admit(judged, endpoint, host, session, now)
-    return this.feed(peer, bytes, at, end, sink, now)
-  }
-
-  private admit(admitted: AdmittedHello, endpoint: number, host: string, session: string, now: Milliseconds): Peer {
-    const state = new PeerState(this.config, this.counters, admitted)
-    const peer: Peer = {
-      state,
-      endpoint,
-      host,
-      association: -1,
-      sessionId: copyBytes(admitted.hello.sessionId),
-      session,
-      random: copyBytes(admitted.hello.random),
-    }
+    const peer = peerOfHello(this.config, this.counters, judged, endpoint)
     this.peers.addHalfOpen(peer)
-    state.start(now)
-    return peer
+    peer.state.start(now)
+    return this.feed(peer, bytes, at, end, sink, now)
   }
 
   private feed(
@@ -492,9 +469,4 @@ function isForeign(result: number): boolean {
     result === Counter['short-record'] ||
     result === Counter['early-record-limit']
   )
-}
-
-/** In one piece: text that is put together by `+` keeps all its pieces. */
-function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, byte => byte.toString(16).padStart(2, '0')).join('')
 }
