@@ -34,7 +34,12 @@ class SystemInterface implements ClientInterface {
     this.addresses = hostPrefixes(parameters)
     try {
       this.gateway = IpAddress.of(gateway.split('%')[0]!)
-      this.device = openTun({ name: name ?? 'tb%d', mtu: parameters.mtu, addresses: this.addresses })
+      this.device = openTun({
+        name: name ?? 'tb%d',
+        mtu: parameters.mtu,
+        addresses: this.addresses,
+        offload: true,
+      })
     } catch (error) {
       this.links.close()
       throw error

@@ -120,7 +120,7 @@ class HostEgress implements Egress {
     const plan = this.prepare(this.settings, links, this.kernel)
     this.plan = plan
     const name = this.settings.deviceName ?? 'tb%d'
-    const tun = openTun({ name, mtu: plan.mtu, addresses: plan.addresses })
+    const tun = openTun({ name, mtu: plan.mtu, addresses: plan.addresses, offload: true })
     this.opened = plan.wrap(tun)
 
     const forwarded = { ipv4: this.kernel.read(FORWARD_IPV4) === '1', ipv6: this.kernel.read(FORWARD_IPV6) === '1' }
