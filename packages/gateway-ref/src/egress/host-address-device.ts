@@ -1,5 +1,5 @@
 import type { IpAddress } from '@twinbore/core/address'
-import { type PacketBatch, Verdict } from '@twinbore/core/packet'
+import { IpProtocol, type PacketBatch, transportProtocol, Verdict } from '@twinbore/core/packet'
 import type { PacketDevice, PacketDeviceStats } from '@twinbore/tun'
 import { type AddressSwap, type EmbeddedField, swapEmbeddedAddress } from './embedded-address.ts'
 
@@ -78,7 +78,7 @@ export class HostAddressDevice implements PacketDevice {
 
   write(batch: PacketBatch): number {
     for (let slot = 0; slot < batch.count; slot++) {
-      if (batch.verdicts[slot] !== Verdict.forward) continue
+      if (batch.verdicts[slot] !== Verdict.forward || isFlow(batch.locations[slot]!)) continue
       this.swap(batch, slot, 'destination')
     }
     return this.inner.write(batch)
@@ -97,4 +97,10 @@ export class HostAddressDevice implements PacketDevice {
       if (swapEmbeddedAddress(batch.view, batch.offsets[slot]!, batch.lengths[slot]!, field, swap)) return
     }
   }
+}
+
+/** Whether a packet that a stage has looked at is one of TCP or UDP: it carries no other. */
+function isFlow(location: number): boolean {
+  const protocol = location === 0 ? 0 : transportProtocol(location)
+  return protocol === IpProtocol.tcp || protocol === IpProtocol.udp
 }

@@ -91,6 +91,8 @@ export function hostAddressRules(rules: HostAddressRules): string {
     'set own-echo4 { typeof ip daddr . icmp id; size 65535; flags dynamic, timeout; timeout 1m; }',
     'set own-echo6 { typeof ip6 daddr . icmpv6 id; size 65535; flags dynamic, timeout; timeout 1m; }',
     ...chain('to-translator4', undefined, [
+      // Datagrams of tunnels come here one by one: they are let go before a socket is looked for.
+      `meta l4proto { tcp, udp } th dport != ${range} accept`,
       ...hostSockets(features),
       `meta l4proto { tcp, udp } th dport ${range} notrack ip daddr set ${transit.ipv4} accept`,
       'icmp type echo-reply ip saddr . icmp id @own-echo4 accept',
@@ -104,6 +106,8 @@ export function hostAddressRules(rules: HostAddressRules): string {
       `@th,136,8 1 @th,224,8 8 @th,256,16 ${range} notrack ip daddr set ${transit.ipv4} accept`,
     ]),
     ...chain('to-translator6', undefined, [
+      // Datagrams of tunnels come here one by one: they are let go before a socket is looked for.
+      `meta l4proto { tcp, udp } th dport != ${range} accept`,
       ...hostSockets(features),
       `meta l4proto { tcp, udp } th dport ${range} notrack ip6 daddr set ${transit.ipv6} accept`,
       'icmpv6 type echo-reply ip6 saddr . icmpv6 id @own-echo6 accept',
@@ -116,12 +120,6 @@ export function hostAddressRules(rules: HostAddressRules): string {
       `@th,112,8 58 @th,384,8 128 @th,416,16 ${range} notrack ip6 daddr set ${transit.ipv6} accept`,
     ]),
     ...chain('raw', 'type filter hook prerouting priority raw; policy accept', [
-      ...(features.reassembly
-        ? [
-            `iifname "${NO_INTERFACE}" meta nfproto ipv4 meta l4proto udp tproxy ip to :1`,
-            `iifname "${NO_INTERFACE}" meta nfproto ipv6 meta l4proto udp tproxy ip6 to :1`,
-          ]
-        : []),
       `iifname "${rules.device}" ip saddr ${transit.ipv4} notrack accept`,
       `iifname "${rules.device}" ip6 saddr ${transit.ipv6} notrack accept`,
       `iifname "${rules.device}" drop`,
@@ -132,8 +130,15 @@ export function hostAddressRules(rules: HostAddressRules): string {
       `iifname != ${others} ip6 daddr ${transit.ipv6} drop`,
       ...uplinks4.map(uplink => `iifname "${uplink.device}" ip daddr ${uplink.ipv4} jump to-translator4`),
       ...uplinks6.map(uplink => `iifname "${uplink.device}" ip6 daddr ${uplink.ipv6} jump to-translator6`),
+      ...(features.reassembly
+        ? [
+            `iifname "${NO_INTERFACE}" meta nfproto ipv4 meta l4proto udp tproxy ip to :1`,
+            `iifname "${NO_INTERFACE}" meta nfproto ipv6 meta l4proto udp tproxy ip6 to :1`,
+          ]
+        : []),
     ]),
     ...chain('own', 'type filter hook output priority raw; policy accept', [
+      'meta l4proto != { 1, 58 } accept',
       'icmp type echo-request update @own-echo4 { ip daddr . icmp id }',
       'icmpv6 type echo-request update @own-echo6 { ip6 daddr . icmpv6 id }',
       // An error or redirect of this host about a packet that it had already turned to the translator would carry the

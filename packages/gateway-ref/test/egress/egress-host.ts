@@ -9,7 +9,7 @@
 //        stopped
 import { createInterface } from 'node:readline'
 import { IpAddress, Prefix, RouteTable } from '@twinbore/core/address'
-import { dropReasonName, PacketBatch, Verdict } from '@twinbore/core/packet'
+import { cutPackets, dropReasonName, PacketBatch, Verdict } from '@twinbore/core/packet'
 import type { EgressSettings } from '../../src/egress/egress.ts'
 import { createEgress } from '../../src/egress/io/create-egress.ts'
 
@@ -46,11 +46,13 @@ const settings: EgressSettings = {
 const egress = createEgress(settings)
 await egress.start()
 const device = egress.device
-const incoming = new PacketBatch({ slotBytes: device.mtu })
+const incoming = new PacketBatch({ slotBytes: device.maxPacketBytes })
 device.onReadable = () => {
   incoming.reset()
   device.read(incoming)
-  for (let slot = 0; slot < incoming.count; slot++) say(`packet ${Buffer.from(incoming.packet(slot)).toString('hex')}`)
+  for (let slot = 0; slot < incoming.count; slot++) {
+    for (const packet of cutPackets(incoming, slot)) say(`packet ${Buffer.from(packet).toString('hex')}`)
+  }
 }
 say(`ready ${JSON.stringify({ device: device.name, mtu: device.mtu, translation: egress.translation })}`)
 
