@@ -6,7 +6,7 @@ import type { LibraryHandle } from 'koffi'
 /** Functions of OpenSSL 3 by their C names; pointers are addresses. See EVP_EncryptInit(3). */
 export interface Libcrypto {
   /** Where the functions were found. */
-  readonly origin: 'node' | 'libcrypto.so.3'
+  readonly origin: (typeof origins)[number]
   contextNew(): number
   contextFree(context: number): void
   cipherInit(context: number, cipher: number, engine: 0, key: number, iv: number, encrypts: 0 | 1 | -1): number
@@ -24,19 +24,26 @@ export interface Libcrypto {
 
 type Ffi = typeof import('koffi')
 
+/** Where to look, in this order: the libcrypto inside the node executable, then the system's, if that one has no symbols. */
+const origins = ['node', 'libcrypto.so.3'] as const
+
 /**
- * The libcrypto inside the node executable, or the system's if that one has no symbols.
- * @throws Error saying what is missing: the FFI package, a build of it for this system, or a function
+ * The first libcrypto among `places` that has every function.
+ * @throws Error saying what is missing: the FFI package, a build of it for this system, a library, or a function
  */
-export function loadLibcrypto(): Libcrypto {
-  // Integers are passed in registers whole; addresses of 64-bit Linux and macOS are below 2^47. 32-bit systems are left out.
+export function loadLibcrypto(places: readonly Libcrypto['origin'][] = origins): Libcrypto {
+  // Addresses of 64-bit Linux and macOS are below 2^47, so numbers hold them; 32-bit systems are left out.
   if (!['x64', 'arm64'].includes(process.arch)) throw new Error(`not on ${process.arch}`)
   const ffi = createRequire(import.meta.url)('koffi') as Ffi
-  try {
-    return bind(ffi, ffi.load(null), 'node')
-  } catch {
-    return bind(ffi, ffi.load('libcrypto.so.3'), 'libcrypto.so.3')
+  const failures: string[] = []
+  for (const place of places) {
+    try {
+      return bind(ffi, ffi.load(place === 'node' ? null : place), place)
+    } catch (cause) {
+      failures.push(`${place}: ${(cause as Error).message}`)
+    }
   }
+  throw new Error(failures.join('; '))
 }
 
 function bind(ffi: Ffi, library: LibraryHandle, origin: Libcrypto['origin']): Libcrypto {

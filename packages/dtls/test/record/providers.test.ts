@@ -120,6 +120,15 @@ describe('the self-test', () => {
     expect(testRecordCiphers(stepped.make)).toBeUndefined()
   })
 
+  test('passes for the libcrypto of the system, too', () => {
+    const other = loadLibcrypto(['libcrypto.so.3'])
+    expect(other.origin).toBe('libcrypto.so.3')
+    for (const mode of ['tls-mode', 'evp'] as const) {
+      expect(testRecordCiphers(libcryptoRecords(other, mode).make)).toBeUndefined()
+    }
+    expect(() => loadLibcrypto([])).toThrow(Error)
+  })
+
   test('finds a cipher that opens everything, one that seals with another nonce, and one that spoils what it should keep', () => {
     expect(
       testRecordCiphers((name, key, iv, direction) => {
