@@ -4,7 +4,8 @@ import { IpProtocol, PacketBatch, TcpFlag, Verdict } from '@twinbore/core/packet
 import { packetView, tcpPacket, udpPacket } from '@twinbore/core/testing'
 import { Translator } from '@twinbore/pat'
 import { progress } from './harness/progress.ts'
-import { quantile, Recorder } from './harness/result.ts'
+import { Recorder } from './harness/result.ts'
+import { quantile } from './harness/statistics.ts'
 
 export interface PatBenchOptions {
   readonly rounds: number

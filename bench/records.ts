@@ -5,7 +5,8 @@ import { PacketBatch, Verdict } from '@twinbore/core/packet'
 import { type CipherSuiteName, type CryptoProvider, cipherSuites, DtlsAssociation } from '@twinbore/dtls'
 import { nodeCrypto, nodeRandom, recordProtectionSupport, systemCrypto } from '@twinbore/dtls/io'
 import { progress } from './harness/progress.ts'
-import { quantile, Recorder } from './harness/result.ts'
+import { Recorder } from './harness/result.ts'
+import { quantile } from './harness/statistics.ts'
 
 export interface RecordsBenchOptions {
   readonly rounds: number

@@ -70,7 +70,7 @@ export async function stack({ vs, rounds, seconds, profile, json }: StackBenchOp
     for (const { network } of candidates) await network.close()
   }
   const result = recorder.finish('stack', { vs, rounds, seconds, mtu, cores }, json)
-  if (vs !== undefined) compareCandidates(result, 'twinbore', vs)
+  compareCandidates(result)
 }
 
 async function measure(

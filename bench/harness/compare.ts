@@ -1,5 +1,7 @@
-// Results side by side: two of one bench, and two candidates of one result.
-import { type BenchResult, columns, median, number, readResult } from './result.ts'
+// Results side by side: two of one bench, and the candidates of one result.
+import { judge, verdictText } from '../goals.ts'
+import { type BenchResult, columns, number, readResult } from './result.ts'
+import { median } from './statistics.ts'
 
 /** Prints the medians of two result files, and how much better or worse the new one is. */
 export function compare(oldFile: string, newFile: string): void {
@@ -18,15 +20,21 @@ export function compare(oldFile: string, newFile: string): void {
   console.log(columns(rows).join('\n'))
 }
 
-/** Prints, for every measure, how many times as good as `theirs` the candidate `ours` is. */
-export function compareCandidates({ series }: BenchResult, ours: string, theirs: string): void {
-  console.log('')
-  for (const { candidate, measure, better, samples } of series) {
-    const other = series.find(one => one.candidate === theirs && one.measure === measure)
-    if (candidate !== ours || !other) continue
-    const [mine, their] = [median(samples), median(other.samples)]
-    console.log(
-      `${measure}: ${(better === 'more' ? mine / their : their / mine).toFixed(2)} times as good as ${theirs}`,
-    )
-  }
+/** Prints, for every measure of `ours`, how it stands to each other candidate, and what the goals say. */
+export function compareCandidates(result: BenchResult, ours = 'twinbore'): void {
+  const lines = result.series
+    .filter(one => one.candidate === ours)
+    .flatMap(({ measure, unit, better, samples }) => {
+      const mine = median(samples)
+      const ratios = result.series
+        .filter(one => one.measure === measure && one.candidate !== ours)
+        .map(({ candidate, samples: others }) => {
+          const their = median(others)
+          return `${number(better === 'more' ? mine / their : their / mine)} times as good as ${candidate}`
+        })
+      const verdict = judge(result, ours, measure)
+      const parts = [...ratios, ...(verdict ? [verdictText(verdict, bound => `${number(bound)} ${unit}`)] : [])]
+      return parts.length === 0 ? [] : [`${measure}: ${parts.join('; ')}`]
+    })
+  if (lines.length > 0) console.log(`\n${lines.join('\n')}`)
 }

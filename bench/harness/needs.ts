@@ -6,8 +6,16 @@ import { findProgram } from '../../tests/lab/find-program.ts'
 const packageOf = {
   ip: 'iproute2',
   iperf3: 'iperf3',
+  nft: 'nftables',
+  ocserv: 'ocserv',
+  openconnect: 'openconnect',
+  openssl: 'openssl',
+  openvpn: 'openvpn',
+  ping: 'iputils-ping',
   slirp4netns: 'slirp4netns',
   taskset: 'util-linux',
+  wg: 'wireguard-tools',
+  'wireguard-go': 'wireguard-go',
 } as const
 
 export type BenchNeed = 'root' | 'tun' | keyof typeof packageOf
@@ -19,6 +27,18 @@ export function hasAll(bench: string, needs: readonly BenchNeed[]): boolean {
   console.error(`The bench '${bench}' needs ${missing.join(', ')}.`)
   process.exitCode = 1
   return false
+}
+
+/** The peers whose programs the machine has; says on standard error why it leaves others out. */
+export function presentPeers<T extends string>(
+  peers: readonly T[],
+  needsOf: Readonly<Record<T, readonly BenchNeed[]>>,
+): T[] {
+  return peers.filter(peer => {
+    const missing = needsOf[peer].map(explainMissing).filter(reason => reason !== undefined)
+    if (missing.length > 0) console.error(`${peer} is left out: it needs ${missing.join(', ')}.`)
+    return missing.length === 0
+  })
 }
 
 function explainMissing(need: BenchNeed): string | undefined {

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import type { LabCertificates } from './certificates.ts'
 import type { LabNetwork } from './lab-network.ts'
 import { type LabProcess, mustRun } from './lab-process.ts'
+import { masquerade } from './masquerade.ts'
 import type { Workspace } from './workspace.ts'
 
 export interface OcservOptions {
@@ -14,6 +15,12 @@ export interface OcservOptions {
   readonly routes?: readonly string[]
   /** Seconds between dead-peer probes. @defaultValue 30 */
   readonly dpdSeconds?: number
+  /** A password file that exists already, in place of one that is made of `users`. */
+  readonly passwordFile?: string
+  /** @defaultValue 16 */
+  readonly maxClients?: number
+  /** @defaultValue `ocservPool` and `ocservPool6` */
+  readonly pools?: { readonly ipv4: string; readonly ipv6: string }
   /** Further lines of its configuration. */
   readonly more?: readonly string[]
 }
@@ -28,7 +35,8 @@ export async function startOcserv(
   options: OcservOptions,
 ): Promise<LabProcess> {
   const { certificates, users, port = 443, routes = ['10.2.0.0/24', 'fd02::/64'], dpdSeconds = 30, more = [] } = options
-  const passwords = workspace.path('ocpasswd')
+  const { maxClients = 16, pools = { ipv4: ocservPool, ipv6: ocservPool6 } } = options
+  const passwords = options.passwordFile ?? workspace.path('ocpasswd')
   for (const [user, password] of Object.entries(users)) {
     await mustRun('ocpasswd', ['-c', passwords, user], { input: `${password}\n${password}\n` })
   }
@@ -44,8 +52,8 @@ export async function startOcserv(
       `server-cert = ${certificates.gateway.certificate}`,
       `server-key = ${certificates.gateway.key}`,
       'isolate-workers = false',
-      'max-clients = 16',
-      'max-same-clients = 4',
+      `max-clients = ${maxClients}`,
+      `max-same-clients = ${options.maxClients ?? 4}`,
       `dpd = ${dpdSeconds}`,
       'keepalive = 300',
       'try-mtu-discovery = false',
@@ -55,8 +63,8 @@ export async function startOcserv(
       'device = vpns',
       'predictable-ips = true',
       'ping-leases = false',
-      `ipv4-network = ${ocservPool}`,
-      `ipv6-network = ${ocservPool6}`,
+      `ipv4-network = ${pools.ipv4}`,
+      `ipv6-network = ${pools.ipv6}`,
       'ipv6-subnet-prefix = 128',
       ...routes.map(route => `route = ${route}`),
       'cisco-client-compat = true',
@@ -65,10 +73,7 @@ export async function startOcserv(
       '',
     ].join('\n'),
   )
-  await network.mustRun('gateway', 'sysctl', ['-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1'])
-  await network.mustRun('gateway', 'nft', ['-f', '-'], {
-    input: 'table inet lab_nat {\nchain post { type nat hook postrouting priority 100; oifname "lan0" masquerade; }\n}',
-  })
+  await masquerade(network, [pools.ipv4, pools.ipv6])
   const server = network.start('gateway', 'ocserv', ['--foreground', '--log-stderr', '--config', config])
   await server.waitFor(/listening \(UDP\) on \[?::/)
   return server

@@ -37,6 +37,8 @@ export interface GatewayStats {
   readonly control: ReturnType<RunningGateway['listener']['stats']>
   /** Absent without a datagram channel. */
   readonly datagram: PlaneStats['datagram']
+  /** The UDP socket of the datagram channels; absent without them. */
+  readonly socket: PlaneStats['socket']
   /** Absent when the kernel translates. */
   readonly translator: PlaneStats['translator']
   /** Absent unless clients' flows leave by sockets. */
@@ -93,12 +95,13 @@ export class Gateway extends EventEmitter<GatewayEvents> implements RunnableGate
     const { running } = this
     if (!running) return undefined
     const { host, plane, listener, egress } = running
-    const { drops, datagram, translator, device } = plane.stats()
+    const { drops, datagram, socket, translator, device } = plane.stats()
     return {
       sessions: host.size,
       drops,
       control: listener.stats(),
       datagram,
+      socket,
       translator,
       sockets: egress instanceof SocketsEgress ? egress.stats() : undefined,
       device,
