@@ -159,45 +159,59 @@ needs(
     )
   })
 
-  test('goodput at a loss of 1 %, beside that of two kernels over the same link', async () => {
+  // What one transfer reaches depends on which packets are lost: its time varies by a third. Means of 48 differ by 7 %.
+  test('goodput at a loss of 1 % is four fifths of what two kernels reach at the same time, or more', async () => {
     const bytes = 2_000_000
-    const expected = { bytes, sha256: contentHash(bytes) }
     await start('gateway', measured)
-    const target = { address: families[0]!.far, bytes }
-    const up = await several(kernel, { ...target, what: 'upload', port: 7001 })
-    const down = await several(kernel, { ...target, what: 'download', port: 7002 })
-    await stack.stop('SIGKILL')
-    await kernel.stop('SIGKILL')
-
+    const kernels = await NetstackNamespace.create()
     const far = await NetstackNamespace.create()
     try {
-      await namespace.start(script, 'link', String(seed), JSON.stringify(measured))
-      await namespace.ip('link', 'set', 'link1', 'netns', far.name)
-      await namespace.ip('addr', 'add', '10.89.0.1/24', 'dev', 'link0')
+      await kernels.start(script, 'link', String(seed), JSON.stringify(measured))
+      await kernels.ip('link', 'set', 'link1', 'netns', far.name)
+      await kernels.ip('addr', 'add', '10.89.0.1/24', 'dev', 'link0')
       await far.ip('addr', 'add', '10.89.0.2/24', 'dev', 'link1')
       await far.ip('link', 'set', 'link1', 'up', 'mtu', '1400')
       for (const [one, device] of [
-        [namespace, 'link0'],
+        [kernels, 'link0'],
         [far, 'link1'],
       ] as const) {
         await one.ip('route', 'replace', '10.89.0.0/24', 'dev', device, ...cubic)
       }
       await far.start(script, 'kernel')
-      const client = await namespace.start(script, 'kernel')
-      const kernelUp = await several(client, { what: 'upload', address: '10.89.0.2', port: 7001, bytes })
-      const kernelDown = await several(client, { what: 'download', address: '10.89.0.2', port: 7002, bytes })
-      for (const answer of [up, down, kernelUp, kernelDown].flat()) expect(answer).toMatchObject(expected)
-      const ratio = (ours: Answer[], theirs: Answer[]): string =>
-        `${((100 * total(theirs).seconds) / total(ours).seconds).toFixed(0)} %`
+      const other = await kernels.start(script, 'kernel')
+
+      const measure = async (what: Order['what'], port: number): Promise<[ours: Answer, theirs: Answer]> => {
+        const ours: Answer[] = []
+        const theirs: Answer[] = []
+        for (let wave = 0; wave < 4; wave++) {
+          // At the same time, so that a busy machine slows both.
+          const [some, others] = await Promise.all([
+            several(kernel, { what, address: families[0]!.far, port, bytes }),
+            several(other, { what, address: '10.89.0.2', port, bytes }),
+          ])
+          ours.push(...some)
+          theirs.push(...others)
+        }
+        const expected = { bytes, sha256: contentHash(bytes) }
+        for (const answer of [...ours, ...theirs]) expect(answer).toMatchObject(expected)
+        return [total(ours), total(theirs)]
+      }
+      const [up, kernelUp] = await measure('upload', 7001)
+      const [down, kernelDown] = await measure('download', 7002)
+      const receiving = kernelUp.seconds / up.seconds
+      const sending = kernelDown.seconds / down.seconds
       console.log(
-        `1 % loss, 20 ms round trip, CUBIC, mean of 10: kernel to ours ${speed(total(up))}, ours to kernel ${speed(total(down))}; ` +
-          `kernel to kernel ${speed(total(kernelUp))} and ${speed(total(kernelDown))}; ` +
-          `ratio ${ratio(up, kernelUp)} receiving, ${ratio(down, kernelDown)} sending`,
+        `1 % loss, 20 ms round trip, CUBIC, mean of 48: kernel to ours ${speed(up)}, ours to kernel ${speed(down)}; ` +
+          `kernel to kernel ${speed(kernelUp)} and ${speed(kernelDown)}; ` +
+          `ratio ${(100 * receiving).toFixed(0)} % receiving, ${(100 * sending).toFixed(0)} % sending`,
       )
+      expect(receiving).toBeGreaterThanOrEqual(0.8)
+      expect(sending).toBeGreaterThanOrEqual(0.8)
     } finally {
+      await kernels.close()
       await far.close()
     }
-  })
+  }, 300_000)
 })
 
 interface Answer {
@@ -224,9 +238,9 @@ async function run(
   return new LabProcess('sh', ['-c', command], { namespace: namespace.name }).finished
 }
 
-/** Ten transfers at once: what one of them reaches depends on which packets are lost. */
+/** Twelve transfers at once. */
 function several(to: LabProcess, what: Partial<Order>): Promise<Answer[]> {
-  return Promise.all(Array.from({ length: 10 }, () => order(to, what)))
+  return Promise.all(Array.from({ length: 12 }, () => order(to, what)))
 }
 
 function total(answers: readonly Answer[]): Answer {
