@@ -1,6 +1,5 @@
 // Two TUNs, `near` and `far`, and between them what a tunnel does: super-packets are cut into packets, packets are joined into
-// super-packets. Lines on standard input: `stats`. Arguments: offload, the number of queues of each (0: no queues),
-// gsoMaxBytes (optional).
+// super-packets. A line on standard input asks for the counters. Argument: what of this is wanted, as JSON.
 import { createInterface } from 'node:readline'
 import { PacketBatch, Verdict } from '@twinbore/core/packet'
 import type { TunOffload } from '../../src/io/linux/tun-attach.ts'
@@ -8,12 +7,19 @@ import { openQueues, type TunDevice } from '../../src/io/open-tun.ts'
 import { coalescePackets } from '../../src/offload/coalesce.ts'
 import { Segmenter } from '../../src/offload/segmenter.ts'
 
-const offload = process.argv[2] as TunOffload
-const queues = Number(process.argv[3])
-const gsoMaxBytes = process.argv[4] === undefined ? {} : { gsoMaxBytes: Number(process.argv[4]) }
+export interface BridgeOptions {
+  readonly near: TunOffload
+  readonly far: TunOffload
+  /** Queues of each device. 0 opens devices that can have only one. */
+  readonly queues?: number
+  /** Whether what was read is written as it is. */
+  readonly asItIs?: boolean
+}
+
+const options = JSON.parse(process.argv[2]!) as BridgeOptions
 const say = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value)}\n`)
 
-const open = (name: string): TunDevice[] => openQueues({ name, mtu: 1400, ...gsoMaxBytes }, queues, offload)
+const open = (name: 'near' | 'far'): TunDevice[] => openQueues({ name, mtu: 1400 }, options.queues ?? 0, options[name])
 const near = open('near')
 const far = open('far')
 
@@ -30,6 +36,10 @@ function carry(from: TunDevice, to: TunDevice): void {
   from.onReadable = () => {
     read.reset()
     from.read(read)
+    if (options.asItIs) {
+      to.write(read)
+      return
+    }
     for (let slot = 0; slot < read.count; slot++) {
       if (read.verdicts[slot] !== Verdict.forward) continue
       if (!segmenter.start(read, slot)) throw new Error('the kernel gave something that is no packet')
@@ -45,9 +55,6 @@ near.forEach((device, queue) => void carry(device, far[queue]!))
 far.forEach((device, queue) => void carry(device, near[queue]!))
 
 createInterface({ input: process.stdin }).on('line', () => {
-  say({
-    stats: [...near, ...far].map(device => device.stats()),
-    handles: [...near, ...far].map(({ handle }) => handle),
-  })
+  say({ stats: [...near, ...far].map(device => device.stats()) })
 })
 say({ ready: near.map(({ superPackets, superDatagrams }) => ({ superPackets, superDatagrams })) })

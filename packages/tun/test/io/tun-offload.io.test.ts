@@ -5,6 +5,7 @@ import { LabProcess, mustRun } from '../../../../tests/lab/lab-process.ts'
 import { needs } from '../../../../tests/lab/needs.ts'
 import type { PacketDeviceStats } from '../../src/index.ts'
 import { tunSupport } from '../../src/io/index.ts'
+import type { BridgeOptions } from './offload-bridge.ts'
 
 const here = `offn-${process.pid}`
 const there = `offf-${process.pid}`
@@ -19,8 +20,8 @@ const ip = (namespace: string, ...words: string[]): Promise<string> => mustRun('
 class Bridge {
   readonly process: LabProcess
 
-  constructor(offload: string, ...more: (string | number)[]) {
-    const args = [...typescript, local('./offload-bridge.ts'), offload, ...more.map(String)]
+  constructor(options: BridgeOptions) {
+    const args = [...typescript, local('./offload-bridge.ts'), JSON.stringify(options)]
     this.process = new LabProcess(process.execPath, args, { namespace: here, input: '', keepInputOpen: true })
   }
 
@@ -60,6 +61,7 @@ needs(
   'root',
   'tun',
   'ip',
+  'ping',
 )('offload', () => {
   let bridge: Bridge | undefined
   const others: LabProcess[] = []
@@ -91,7 +93,7 @@ needs(
     ['write', false],
     ['plain', false],
   ] as const)('TCP whole, both ways and families, with %s', { timeout: 180_000 }, async (offload, superPackets) => {
-    bridge = new Bridge(offload, 0)
+    bridge = new Bridge({ near: offload, far: offload })
     expect(await bridge.up()).toEqual([
       { superPackets, superDatagrams: offload === 'all' && support.datagramSegmentation },
     ])
@@ -112,8 +114,8 @@ needs(
     }
   })
 
-  test.each(['all', 'tcp', 'plain'])('UDP in trains, with %s', { timeout: 90_000 }, async offload => {
-    bridge = new Bridge(offload, 0)
+  test.each(['all', 'tcp', 'plain'] as const)('UDP in trains, with %s', { timeout: 90_000 }, async offload => {
+    bridge = new Bridge({ near: offload, far: offload })
     await bridge.up()
     const script = local('./offload-datagrams.ts')
     for (const address of ['10.87.0.2', 'fd87::2']) {
@@ -129,8 +131,34 @@ needs(
     }
   })
 
+  test.each(['all', 'write', 'plain'] as const)('what was read is written as it is, to a device with %s', async far => {
+    bridge = new Bridge({ near: 'all', far, asItIs: true })
+    await bridge.up()
+    await start(there, transfer, 'serve', '::', '8080').waitFor(/ready/)
+    for (const address of ['10.87.0.2', '[fd87::2]']) {
+      await whole('get', address, 10 * megabytes)
+      await whole('put', address, 10 * megabytes)
+    }
+    const stats = await bridge.stats()
+    expect(stats[0]!.superPacketsRead).toBeGreaterThan(100)
+    for (const device of stats) expect(device).toMatchObject({ readDrops: 0, writeDrops: 0 })
+    expect(stats[0]!.packetsRead).toBe(stats[1]!.packetsWritten)
+  })
+
+  test('a worker thread reads and writes a device that the main thread opened', async () => {
+    const script = local('./adopted-tun.ts')
+    const host = new LabProcess(process.execPath, [...typescript, script], { namespace: here })
+    others.push(host)
+    await host.waitFor(/ready/)
+    const ping = ['-n', '-c', '3', '-i', '0.2', '-W', '5', '10.86.0.2']
+    expect(await mustRun('ping', ping, { namespace: here })).toMatch(/3 received/)
+    // The first thread ends; another one takes the same descriptor, and the interface stayed.
+    await host.waitFor(/replaced/)
+    expect(await mustRun('ping', ping, { namespace: here })).toMatch(/3 received/)
+  })
+
   test('several queues of one interface', { timeout: 90_000 }, async () => {
-    bridge = new Bridge('all', 2)
+    bridge = new Bridge({ near: 'all', far: 'all', queues: 2 })
     expect(await bridge.up()).toHaveLength(2)
     await start(there, transfer, 'serve', '::', '8080').waitFor(/ready/)
     await Promise.all(
