@@ -1,7 +1,8 @@
-import { PacketBatch, TcpFlag, Verdict } from '@twinbore/core/packet'
-import { type TcpFields, tcpPacket, udpPacket } from '@twinbore/core/testing'
+import { PacketBatch, TcpFlag, updateChecksum16, Verdict } from '@twinbore/core/packet'
+import { packetView, type TcpFields, tcpPacket, udpPacket } from '@twinbore/core/testing'
 import { describe, expect, test } from 'vitest'
 import { coalescePackets } from '../../src/offload/coalesce.ts'
+import { addressHash } from '../../src/offload/flow-groups.ts'
 
 const ends = { source: '10.0.0.1', destination: '10.0.0.2', sourcePort: 1, destinationPort: 2 }
 const payload = new Uint8Array(100).fill(7)
@@ -83,6 +84,13 @@ describe('what ends a group', () => {
     expect(groups(coalesced([segment(0), header, segment(2), segment(3)]))).toEqual([1, 1, 2])
   })
 
+  test('another urgent pointer, though nothing is urgent', () => {
+    const odd = segment(1)
+    odd[39] = 5
+    packetView(odd).setUint16(36, updateChecksum16(packetView(odd).getUint16(36), 0, 5))
+    expect(groups(coalesced([segment(0), odd, segment(2)]))).toEqual([1, 1, 1])
+  })
+
   test('another owner', () => {
     expect(
       groups(
@@ -123,6 +131,18 @@ test('under "don\'t fragment" identifications may stay the same or count, not bo
 test('PSH of the last packet is on the super-packet', () => {
   const batch = coalesced([segment(0), segment(1, { flags: TcpFlag.ack | TcpFlag.psh })])
   expect(batch.packet(0)[33]).toBe(TcpFlag.ack | TcpFlag.psh)
+})
+
+test('flows whose hashes are the same are told apart', () => {
+  const first = segment(0)
+  const source = '10.0.0.9'
+  // What the destination must be for the hash to be the same, since that is an exclusive or before it is mixed.
+  const product = (address: number): number => Math.imul(address, 0x9e3779b1)
+  const word = 0x0a000002 ^ product(0x0a000001) ^ product(0x0a000009)
+  const destination = [24, 16, 8, 0].map(shift => (word >>> shift) & 0xff).join('.')
+  const second = segment(1, { source, destination })
+  expect(addressHash(packetView(second), 0)).toBe(addressHash(packetView(first), 0))
+  expect(groups(coalesced([first, second, segment(2)]))).toEqual([1, 1, 1])
 })
 
 test('flows may be interleaved as far as the table goes, and more cost only shorter groups', () => {

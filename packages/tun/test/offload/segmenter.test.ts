@@ -142,6 +142,20 @@ test('a single packet with a whole checksum is copied as it is', () => {
   expect(cut(batch, 0, new PacketBatch())).toEqual([packet])
 })
 
+test('a UDP checksum that comes to 0 is sent as 0xffff', () => {
+  const fields = { source: '10.0.0.1', destination: '10.0.0.2', sourcePort: 1, destinationPort: 2 }
+  const plain = udpPacket({ ...fields, payload: new Uint8Array(2) })
+  const word = plain.slice(26, 28)
+  for (const size of [0, 2]) {
+    const payload = size === 0 ? word : Uint8Array.of(...word, ...word)
+    const one = given(udpPacket({ ...fields, payload }), 20, false, size)
+    const batch = new PacketBatch()
+    expect(read(batch, one)).toBe(true)
+    const packets = cut(batch, 0, new PacketBatch())
+    expect(packets.map(packet => packetView(packet).getUint16(26))).toEqual(size === 0 ? [0xffff] : [0xffff, 0xffff])
+  }
+})
+
 test('packets that fit no slot are dropped as too big, all of them', () => {
   const big = tcpPacket({
     source: '10.0.0.1',
