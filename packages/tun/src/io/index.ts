@@ -1,6 +1,7 @@
 // What opens real devices and sockets. Everything of this subpath touches the operating system.
 
 export { forgetConnections } from './linux/connection-tracking.ts'
+export { DescriptorWait, setPreciseTimers, WakeSignal } from './linux/descriptor-wait.ts'
 export {
   type LinkChange,
   LinkSettings,
