@@ -6,6 +6,7 @@ export class SessionNumbers<Owner> {
   readonly capacity: number
   private readonly owners: (Owner | undefined)[] = []
   private readonly free: number[] = []
+  private readonly resting = new Set<number>()
   private next = 0
 
   /** @param capacity - how many numbers there are. */
@@ -25,14 +26,25 @@ export class SessionNumbers<Owner> {
     return this.owners[number]
   }
 
+  /** The owners of all numbers that are in use. */
+  *taken(): Iterable<Owner> {
+    for (const owner of this.owners) if (owner !== undefined) yield owner
+  }
+
   /** The number is nobody's any more; it rests. */
   rest(number: number): void {
     this.owners[number] = undefined
+    this.resting.add(number)
   }
 
   /** The number has rested. */
   release(number: number): void {
-    if (this.owners[number] === undefined) this.free.push(number)
+    if (this.resting.delete(number)) this.free.push(number)
+  }
+
+  /** Whatever could still have been said of numbers at rest will never be. */
+  releaseAll(): void {
+    for (const number of this.resting) this.release(number)
   }
 }
 

@@ -1,4 +1,5 @@
 import type { FrameType } from '@twinbore/core'
+import type { AssociationSnapshot } from '@twinbore/dtls'
 import type { Carrier, SessionEntry } from './session-table.ts'
 
 /** Which destinations clients may not reach, as text: prefixes and addresses. What it means is in `denied-destinations.ts`. */
@@ -44,6 +45,18 @@ export type PlaneCommand =
     }
   /** No handshake opens the session's datagram channel any more; what is open stays. */
   | { readonly type: 'forbid'; readonly session: number }
+  /**
+   * Goes on with an association of a data plane that is gone, with sequence numbers from the memory that both share. What
+   * can't go on is told as `association-closed`.
+   */
+  | {
+      readonly type: 'install-association'
+      readonly session: number
+      readonly snapshot: AssociationSnapshot
+      /** Where its peer is. */
+      readonly address: string
+      readonly port: number
+    }
   /** Ends the session's association, if it is still this one. The client is told. */
   | { readonly type: 'close-association'; readonly session: number; readonly association: number }
   /** A control frame for the session's datagram channel. */

@@ -14,6 +14,8 @@ export interface DataPlane {
   command(command: PlaneCommand): void
   /** Takes the packets of `fromStreams`. The batch may be used again when it returns. */
   handleStreamPackets(batch: PacketBatch): void
+  /** How often it was started anew after it had died. */
+  readonly restarts: number
   /** What passed for a session over a channel since its installation. */
   traffic(session: number, carrier: Carrier): Traffic
   stats(): PlaneStats
@@ -26,4 +28,11 @@ export interface DataPlaneHost {
   handleEvent(event: PlaneEvent, now: Milliseconds): void
   /** Sends a packet on a session's stream channel. The bytes must be copied. */
   sendOnStream(session: number, bytes: Uint8Array, offset: number, length: number): void
+  /**
+   * A data plane has died, and nothing more comes of it; a new one, which knows nothing but its settings, takes its place.
+   * Returns what it has to be told to go on: sessions, their channels, associations.
+   */
+  restore(): Iterable<PlaneCommand>
+  /** A data plane has died and can't be replaced. */
+  handleFailure(error: Error): void
 }

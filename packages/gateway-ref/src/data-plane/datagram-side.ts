@@ -2,6 +2,7 @@ import type { DatagramLoss } from '@twinbore/core'
 import type { Milliseconds, OutputQueue, Random } from '@twinbore/core/runtime'
 import { type CloseReason, type CryptoProvider, DtlsServer, type DtlsStats } from '@twinbore/dtls'
 import type { DatagramSocket } from '@twinbore/tun'
+import type { PlaneCommand } from './commands.ts'
 import type { PlaneEvent } from './events.ts'
 import { Permits } from './permits.ts'
 import type { SessionTable } from './session-table.ts'
@@ -14,6 +15,15 @@ export interface DatagramSideOptions {
   readonly crypto: CryptoProvider
   readonly random: Random
   readonly maxAssociations: number
+  /**
+   * Where sequence numbers are noted, `sequenceCells(maxAssociations)` numbers, in memory that outlives this thread; with it,
+   * events of new associations carry what a successor needs.
+   */
+  readonly sequences?: Float64Array | undefined
+}
+
+export function sequenceCells(maxAssociations: number): number {
+  return maxAssociations * 4
 }
 
 /** A handshake of a stock client is given up by it after 12 s. */
@@ -35,7 +45,7 @@ export class DatagramSide {
 
   constructor(options: DatagramSideOptions) {
     this.options = options
-    const { socket, crypto, random, maxAssociations } = options
+    const { socket, crypto, random, maxAssociations, sequences } = options
     this.server = new DtlsServer({
       crypto,
       random,
@@ -44,6 +54,7 @@ export class DatagramSide {
       retransmitTimeoutMs: RETRANSMIT_TIMEOUT_MS,
       handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS,
       maxAssociations,
+      ...(sequences && { sequences }),
       hostOf: endpoint => socket.endpoints.addressOf(endpoint),
       portOf: endpoint => socket.endpoints.portOf(endpoint),
       retainEndpoint: endpoint => socket.endpoints.retain(endpoint),
@@ -61,6 +72,24 @@ export class DatagramSide {
 
   handleDeadline(now: Milliseconds): void {
     this.server.handleDeadline(now)
+    this.settle(now)
+  }
+
+  /** Goes on with an association of a data plane that is gone. */
+  install(command: PlaneCommand & { readonly type: 'install-association' }, now: Milliseconds): void {
+    const { socket, sessions, events } = this.options
+    const { session, snapshot } = command
+    const endpoint = socket.endpoints.intern(command.address, command.port)
+    const association = endpoint === -1 ? -1 : this.server.installAssociation(snapshot, endpoint, now)
+    if (association !== snapshot.association) {
+      // Known by another number, it would be taken for another one.
+      if (association !== -1) this.server.close(association, now)
+      events.push({ type: 'association-closed', session, association: snapshot.association, loss: 'error' })
+    } else {
+      this.peers.set(endpoint, { association, overhead: snapshot.negotiated.overhead })
+      this.endpoints.set(association, endpoint)
+      sessions.setAssociation(session, association)
+    }
     this.settle(now)
   }
 
@@ -93,7 +122,16 @@ export class DatagramSide {
           this.endpoints.set(association, endpoint)
           const previous = sessions.associations[session]!
           sessions.setAssociation(session, association)
-          events.push({ type: 'association-established', session, association, overhead, maxPlaintextBytes })
+          events.push({
+            type: 'association-established',
+            session,
+            association,
+            overhead,
+            maxPlaintextBytes,
+            address: socket.endpoints.addressOf(endpoint),
+            port: socket.endpoints.portOf(endpoint),
+            ...(this.options.sequences && { snapshot: this.server.exportAssociation(association) }),
+          })
           if (previous !== -1) this.server.close(previous, now)
           break
         }
@@ -149,7 +187,8 @@ export class DatagramSide {
     const session = sessions.ofAssociation(association)
     if (session === -1) return
     const [before, after] = [socket.endpoints.addressOf(from), socket.endpoints.addressOf(to)]
-    events.push({ type: 'association-moved', session, association, from: before, to: after })
+    const port = socket.endpoints.portOf(to)
+    events.push({ type: 'association-moved', session, association, from: before, to: after, port })
   }
 
   private forgetEndpoint(association: number): void {

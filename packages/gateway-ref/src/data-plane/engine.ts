@@ -37,6 +37,8 @@ export interface PlaneHands {
   readonly random: Random
   /** Where traffic is counted: `trafficCells(capacity)` numbers. */
   readonly totals: Float64Array
+  /** Where sequence numbers are noted for a successor, `sequenceCells(maxAssociations)` numbers. @defaultValue nowhere */
+  readonly sequences?: Float64Array | undefined
   /** Sends a packet on a session's stream channel. The bytes are the batch's and must be copied. */
   readonly sendOnStream: (session: number, bytes: Uint8Array, offset: number, length: number) => void
 }
@@ -75,13 +77,14 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
   constructor(settings: PlaneSettings, hands: PlaneHands) {
     this.hands = hands
     const { events } = this
-    const { device, socket, crypto, random } = hands
+    const { device, socket, crypto, random, sequences } = hands
     this.sessions = new SessionTable(settings.capacity, hands.totals)
     this.activity = new ActivityLedger(this.sessions, settings.activityIntervalMs ?? 0)
     this.translator = settings.translation && new Translator({ ...settings.translation, random })
     const { sessions } = this
     const { maxAssociations } = settings
-    this.datagrams = socket && new DatagramSide({ socket, sessions, events, crypto, random, maxAssociations })
+    this.datagrams =
+      socket && new DatagramSide({ socket, sessions, events, crypto, random, maxAssociations, sequences })
     this.plane = new GatewayDataPlane({
       sessions,
       device,
@@ -151,6 +154,9 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
         break
       case 'forbid':
         datagrams?.permits.delete(command.session)
+        break
+      case 'install-association':
+        if (sessions.has(command.session)) datagrams?.install(command, now)
         break
       case 'close-association':
         datagrams?.close(command.session, command.association, now)

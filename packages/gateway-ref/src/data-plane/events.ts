@@ -1,5 +1,5 @@
 import type { DatagramLoss, FrameType } from '@twinbore/core'
-import type { DtlsErrorCode } from '@twinbore/dtls'
+import type { AssociationSnapshot, DtlsErrorCode } from '@twinbore/dtls'
 import type { PatOutput } from '@twinbore/pat'
 import type { ActivityTable } from './activity.ts'
 
@@ -19,6 +19,11 @@ export type PlaneEvent =
       readonly overhead: number
       /** The longest plaintext that the peer takes. */
       readonly maxPlaintextBytes: number
+      /** Where the peer is. */
+      readonly address: string
+      readonly port: number
+      /** For a successor of this data plane; only where there may be one. It holds the traffic keys. */
+      readonly snapshot?: AssociationSnapshot
     }
   /** The session's association is gone, and not for a newer one. */
   | {
@@ -34,6 +39,7 @@ export type PlaneEvent =
       readonly association: number
       readonly from: string
       readonly to: string
+      readonly port: number
     }
   /** Its keys have protected so much that a new association should follow. */
   | { readonly type: 'key-limit-near'; readonly session: number; readonly association: number }

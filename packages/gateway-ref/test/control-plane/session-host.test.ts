@@ -54,6 +54,7 @@ function world(options: Partial<GatewayOptions> = {}, { withDatagrams = true } =
       channelChanged: ({ id }, { from, to }) => tell(`${id} ${from} -> ${to}`),
       closed: ({ id }, reason) => tell(`closed ${id} ${reason}`),
       released: ({ ipv4 }) => tell(`released ${ipv4}`),
+      failed: error => tell(`failed ${error.message}`),
     },
   })
   const network = new PacketHost()
@@ -66,7 +67,14 @@ function world(options: Partial<GatewayOptions> = {}, { withDatagrams = true } =
       gatewayAddresses: {},
       mtu: config.mtu,
     },
-    { host, device: network.device, socket: undefined, crypto: nodeCrypto, random: seededRandom(8), clock },
+    {
+      host: host.inPlane,
+      device: network.device,
+      socket: undefined,
+      crypto: nodeCrypto,
+      random: seededRandom(8),
+      clock,
+    },
     'loop',
   )
   const carryOut = plane.command.bind(plane)
@@ -80,10 +88,15 @@ function world(options: Partial<GatewayOptions> = {}, { withDatagrams = true } =
     commands.findLast((command): command is Extract<PlaneCommand, { type: Type }> => command.type === type)
   /** What the data plane says when a handshake is through. */
   const associate = (association: number, overhead = 37, session = 0) =>
-    host.handleEvent(
-      { type: 'association-established', session, association, overhead, maxPlaintextBytes: 16_384 },
-      clock.now(),
-    )
+    handle({
+      type: 'association-established',
+      session,
+      association,
+      overhead,
+      maxPlaintextBytes: 16_384,
+      address: '198.51.100.7',
+      port: 40_000,
+    })
   const installed = () => plane.stats().sessions
   const login = (username: string): string => {
     const grant = host.openSession({ username, method: 'password' }, { remoteAddress: '198.51.100.7' })
@@ -95,7 +108,7 @@ function world(options: Partial<GatewayOptions> = {}, { withDatagrams = true } =
     host.acceptTunnel(attempt)
     return attempt
   }
-  const handle = (event: PlaneEvent) => host.handleEvent(event, clock.now())
+  const handle = (event: PlaneEvent) => host.inPlane.handleEvent(event, clock.now())
   return {
     host,
     installed,

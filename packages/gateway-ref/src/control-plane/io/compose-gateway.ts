@@ -23,7 +23,7 @@ export interface ComposeOptions {
   readonly instance: string | undefined
   readonly egress: Egress | undefined
   readonly redirect: EgressSettings['redirect']
-  readonly events: Omit<SessionHostEvents, 'released'>
+  readonly events: Omit<SessionHostEvents, 'released' | 'failed'>
   /** The way out is lost. */
   readonly onLost: (error: Error) => void
 }
@@ -108,6 +108,7 @@ async function compose(config: GatewayConfig, options: ComposeOptions, undo: Und
     factsOf: username => authenticator.factsOf(username),
     events: {
       ...options.events,
+      failed: options.onLost,
       released: ({ ipv4, ipv6 }) => {
         for (const address of [ipv4, ipv6]) {
           if (!address) continue
@@ -119,7 +120,7 @@ async function compose(config: GatewayConfig, options: ComposeOptions, undo: Und
   })
   egress.device.onLost = options.onLost
   const plane = openDataPlane(planeSettings(config, egress, gatewayAddresses), {
-    host,
+    host: host.inPlane,
     device: egress.device,
     socket: bound.socket,
   })

@@ -10,8 +10,11 @@ import {
 } from '@twinbore/core'
 import { type Driver, drive, type EstablishedStream } from '@twinbore/core/io'
 import type { Clock } from '@twinbore/core/runtime'
+import type { AssociationSnapshot } from '@twinbore/dtls'
 import type { Activity } from '../../data-plane/activity.ts'
+import type { PlaneCommand } from '../../data-plane/commands.ts'
 import type { DataPlane } from '../../data-plane/data-plane.ts'
+import type { PlaneEvent } from '../../data-plane/events.ts'
 import { Carrier } from '../../data-plane/session-table.ts'
 import type { OpenStream, SessionStream } from '../session-stream.ts'
 
@@ -35,6 +38,14 @@ export interface ChannelChange {
 const carrierOf = { none: Carrier.none, stream: Carrier.stream, datagram: Carrier.datagram } as const
 const channelOf = (carrier: Carrier): ChannelKind => (carrier === Carrier.stream ? 'stream' : 'datagram')
 
+/** The association of a session, and what a new data plane needs to go on with it. */
+interface OwnAssociation {
+  readonly number: number
+  readonly snapshot: AssociationSnapshot | undefined
+  address: string
+  port: number
+}
+
 /** One session at work: its machine, its stream channel, and what the data plane has been told of it. */
 export class LiveSession {
   /** Its number in the data plane. */
@@ -45,8 +56,7 @@ export class LiveSession {
   private readonly machine: GatewaySession
   private readonly driver: Driver
   private stream: SessionStream | undefined
-  /** Its association, or -1. */
-  private association = -1
+  private association: OwnAssociation | undefined
 
   constructor(host: LiveSessionHost, index: number, parameters: TunnelParameters) {
     this.host = host
@@ -61,10 +71,6 @@ export class LiveSession {
 
   get activeChannel(): ActiveChannel {
     return this.machine.activeChannel
-  }
-
-  get carrier(): Carrier {
-    return carrierOf[this.machine.activeChannel]
   }
 
   get hasStream(): boolean {
@@ -95,16 +101,32 @@ export class LiveSession {
   }
 
   /** A DTLS association of this session is established; it takes the place of the one before. */
-  attachAssociation(association: number, maxPayload: number): void {
-    this.association = association
+  attachAssociation(event: PlaneEvent & { readonly type: 'association-established' }, maxPayload: number): void {
+    const { association: number, snapshot, address, port } = event
+    this.association = { number, snapshot, address, port }
     this.driver.input(now => this.machine.datagramOpened(maxPayload, now))
   }
 
   /** An association is gone; one that is not the newest matters to nobody. */
   detachAssociation(association: number, loss: DatagramLoss): void {
-    if (association !== this.association) return
-    this.association = -1
+    if (association !== this.association?.number) return
+    this.association = undefined
     this.driver.input(now => this.machine.datagramClosed(loss, now))
+  }
+
+  /** Its peer is heard from another address. */
+  moveAssociation(association: number, address: string, port: number): void {
+    if (association === this.association?.number) Object.assign(this.association, { address, port })
+  }
+
+  /** What a new data plane must be told of the session, but for its addresses and its App-ID. */
+  *restore(): Iterable<PlaneCommand> {
+    const { index: session, association } = this
+    yield { type: 'set-carrier', session, carrier: carrierOf[this.machine.activeChannel] }
+    if (!association) return
+    const { number, snapshot, address, port } = association
+    if (snapshot) yield { type: 'install-association', session, snapshot, address, port }
+    else this.detachAssociation(number, 'error')
   }
 
   sendOnStream(bytes: Uint8Array, offset: number, length: number): void {
@@ -160,8 +182,8 @@ export class LiveSession {
         break
       case 'close-datagram': {
         const { association } = this
-        this.association = -1
-        if (association !== -1) plane.command({ type: 'close-association', session, association })
+        this.association = undefined
+        if (association) plane.command({ type: 'close-association', session, association: association.number })
         break
       }
       case 'closed':

@@ -20,9 +20,7 @@ import {
 import type { Clock, Milliseconds, Random } from '@twinbore/core/runtime'
 import type { UserFacts } from '../../auth/authenticator.ts'
 import type { GatewayConfig } from '../../config/gateway-config.ts'
-import { ACTIVITY_COLUMNS, type ActivityTable, activityAt } from '../../data-plane/activity.ts'
-import type { DataPlane, DataPlaneHost } from '../../data-plane/data-plane.ts'
-import type { PlaneEvent } from '../../data-plane/events.ts'
+import type { DataPlane } from '../../data-plane/data-plane.ts'
 import type { Logger } from '../../log/logger.ts'
 import type { AddressLeases, LeasedAddresses } from '../address-leases.ts'
 import { closeReasons, endReasonOf } from '../end-reasons.ts'
@@ -31,11 +29,11 @@ import { bytesOf, factsOf, type Holding, newHolding } from '../holding.ts'
 import { leaseFor } from '../lease-for.ts'
 import { registryLimits } from '../registry-limits.ts'
 import type { SessionFacts } from '../session-facts.ts'
-import { numbersFor, SessionNumbers } from '../session-numbers.ts'
+import { numbersFor } from '../session-numbers.ts'
 import type { OpenStream } from '../session-stream.ts'
 import { type ChannelChange, LiveSession, type LiveSessionHost } from './live-session.ts'
 import { OpenStreams } from './open-streams.ts'
-import { logPlaneEvent } from './plane-lines.ts'
+import { entryOf, PlaneSessions, permission } from './plane-sessions.ts'
 
 /** What the control plane tells the gateway about sessions. */
 export interface SessionHostEvents {
@@ -45,6 +43,8 @@ export interface SessionHostEvents {
   closed(facts: SessionFacts, reason: CloseReason, seconds: number): void
   /** Addresses are free again: what was kept for them may go. */
   released(addresses: LeasedAddresses, now: Milliseconds): void
+  /** The data plane is lost, and with it all that the gateway is there for. */
+  failed(error: Error): void
 }
 
 export interface SessionHostOptions {
@@ -65,18 +65,19 @@ export interface SessionHostOptions {
 type Record = SessionRecord<Holding<LiveSession>>
 
 /** The sessions of a gateway: cookies, addresses, live sessions, and who is who in the data plane. */
-export class SessionHost implements LiveSessionHost, DataPlaneHost {
+export class SessionHost implements LiveSessionHost {
   readonly clock: Clock
   readonly openStream: OpenStream
   /** Assigned before anybody gets in. */
   plane!: DataPlane
+  /** Whom the data plane tells. */
+  readonly inPlane: PlaneSessions
   config: GatewayConfig
   /** While draining nobody gets in, and sessions that lose their stream stay as they are. */
   draining = false
   private readonly options: SessionHostOptions
   private readonly registry: SessionRegistry<Holding<LiveSession>>
   private readonly registryDriver: Driver
-  private readonly numbers: SessionNumbers<Record>
   private readonly streams = new OpenStreams()
 
   constructor(options: SessionHostOptions) {
@@ -84,7 +85,12 @@ export class SessionHost implements LiveSessionHost, DataPlaneHost {
     this.config = options.config
     this.clock = options.clock
     this.openStream = options.openStream ?? openStreamChannel
-    this.numbers = new SessionNumbers(numbersFor(options.config.session.maxSessions))
+    this.inPlane = new PlaneSessions({
+      capacity: numbersFor(options.config.session.maxSessions),
+      log: options.log,
+      noteActivity: ({ id }, now) => this.registry.noteActivity(id, now),
+      failed: options.events.failed,
+    })
     this.registry = new SessionRegistry({
       random: options.random,
       hash: bytes => createHash('sha256').update(bytes).digest(),
@@ -182,6 +188,7 @@ export class SessionHost implements LiveSessionHost, DataPlaneHost {
   /** Ends every session: clients are told, their streams closed after what is queued. */
   endAll(reason: CloseReason): void {
     this.draining = true
+    this.inPlane.isDraining = true
     this.plane.command({ type: 'drain' })
     for (const record of [...this.registry.sessions()]) record.lease?.live?.disconnect(reason)
   }
@@ -198,56 +205,20 @@ export class SessionHost implements LiveSessionHost, DataPlaneHost {
     this.streams.destroy()
   }
 
-  // Of the data plane.
-
-  sendOnStream(session: number, bytes: Uint8Array, offset: number, length: number): void {
-    this.liveOf(session)?.sendOnStream(bytes, offset, length)
-  }
-
-  handleEvent(event: PlaneEvent, now: Milliseconds): void {
-    logPlaneEvent(event, this.options.log)
-    switch (event.type) {
-      case 'session-removed':
-        this.numbers.release(event.session)
-        break
-      case 'association-established':
-        this.attachAssociation(event)
-        break
-      case 'association-closed':
-        this.liveOf(event.session)?.detachAssociation(event.association, event.loss)
-        break
-      case 'control-frame':
-        this.liveOf(event.session)?.handleDatagramFrame(event.frameType, event.payload)
-        break
-      case 'datagram-too-big':
-        this.liveOf(event.session)?.handleMessageTooBig(event.payloadBytes)
-        break
-      case 'activity':
-        this.noteActivity(event.table, now)
-        break
-      // The client renews its keys with a new tunnel long before; should it not, the association ends by itself.
-      case 'key-limit-near':
-      case 'association-moved':
-      case 'handshake-failed':
-      case 'translator':
-        break
-    }
-  }
-
   // Of live sessions.
 
   handleChannelChange(session: LiveSession, change: ChannelChange): void {
-    const record = this.numbers.find(session.index)
+    const record = this.inPlane.numbers.find(session.index)
     if (record?.lease) this.options.events.channelChanged(factsOf(record, this.plane), change)
   }
 
   handleStreamLoss(session: LiveSession): void {
-    const record = this.numbers.find(session.index)
+    const record = this.inPlane.numbers.find(session.index)
     if (record) this.registryDriver.input(now => this.registry.streamLost(record.id, record.stream, now))
   }
 
   handleClosed(session: LiveSession, reason: CloseReason, text: string): void {
-    const record = this.numbers.find(session.index)
+    const record = this.inPlane.numbers.find(session.index)
     if (!record?.lease) return
     const facts = factsOf(record, this.plane)
     this.forgetLive(record.lease)
@@ -313,7 +284,7 @@ export class SessionHost implements LiveSessionHost, DataPlaneHost {
     holding.linkMtu = parameters.baseMtu
     holding.pskKey = attempt.pskKey
     holding.appId = datagram?.appId
-    this.permit(holding.live.index, holding)
+    this.plane.command(permission(holding.live.index, holding))
     this.streams.add(established.transport)
     const { live } = holding
     this.announce(record, holding)
@@ -325,38 +296,13 @@ export class SessionHost implements LiveSessionHost, DataPlaneHost {
 
   private install(
     record: Record,
-    { addresses }: Holding<LiveSession>,
+    holding: Holding<LiveSession>,
     parameters: TunnelParameters,
   ): LiveSession | undefined {
-    const index = this.numbers.take(record)
+    const index = this.inPlane.numbers.take(record)
     if (index === undefined) return undefined
-    const entry = { ipv4: addresses.ipv4?.bytes, ipv6: addresses.ipv6?.bytes, mtu: parameters.mtu }
-    this.plane.command({ type: 'install-session', session: index, entry })
+    this.plane.command({ type: 'install-session', session: index, entry: entryOf(holding, parameters.mtu) })
     return new LiveSession(this, index, parameters)
-  }
-
-  /** From now on the session's newest App-ID, and no other, opens its datagram channel. */
-  private permit(session: number, { appId, pskKey }: Holding<LiveSession>): void {
-    if (appId) this.plane.command({ type: 'permit', session, appId, key: pskKey })
-    else this.plane.command({ type: 'forbid', session })
-  }
-
-  private attachAssociation(event: PlaneEvent & { readonly type: 'association-established' }): void {
-    const holding = this.numbers.find(event.session)?.lease
-    if (!holding?.live) return
-    const { linkMtu, outerFamily } = holding
-    const fitting = linkMtu - (outerFamily === 4 ? 20 : 40) - 8 - event.overhead
-    holding.live.attachAssociation(event.association, Math.min(event.maxPlaintextBytes, fitting))
-  }
-
-  private noteActivity(table: ActivityTable, now: Milliseconds): void {
-    for (let at = 0; at < table.length; at += ACTIVITY_COLUMNS) {
-      const activity = activityAt(table, at)
-      const record = this.numbers.find(activity.session)
-      if (!record) continue
-      this.registry.noteActivity(record.id, now)
-      record.lease?.live?.noteActivity(activity)
-    }
   }
 
   private handleEnded({ session, reason }: SessionRegistryOutput<Holding<LiveSession>>, now: Milliseconds): void {
@@ -381,12 +327,8 @@ export class SessionHost implements LiveSessionHost, DataPlaneHost {
     holding.bytesOutbound = outbound
     holding.bytesInbound = inbound
     holding.live = undefined
-    this.numbers.rest(live.index)
+    this.inPlane.numbers.rest(live.index)
     this.plane.command({ type: 'remove-session', session: live.index })
-  }
-
-  private liveOf(session: number): LiveSession | undefined {
-    return this.numbers.find(session)?.lease?.live
   }
 }
 

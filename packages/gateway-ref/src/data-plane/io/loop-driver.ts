@@ -24,6 +24,7 @@ const BATCHES_PER_TURN = 8
 export class LoopDriver implements DataPlane {
   readonly driver: 'loop' | 'portable'
   readonly fromStreams: PacketBatch
+  readonly restarts = 0
   private readonly engine: DataPlaneEngine
   private readonly machine: Driver
   private readonly hands: LoopDriverHands
