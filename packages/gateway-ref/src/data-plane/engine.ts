@@ -64,6 +64,8 @@ export interface PlaneStats {
  *     stream packets in: `fromStreams`, `handleStreamPackets`        stream packets out: `sendOnStream`
  */
 export class DataPlaneEngine implements Machine<PlaneEvent> {
+  /** Packets and datagrams that came in so far, for drivers that pace themselves. */
+  packetsHandled = 0
   /** Where stream channels put their packets, with sessions as owners. */
   readonly fromStreams: PacketBatch
   private readonly hands: PlaneHands
@@ -110,6 +112,7 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
     let drained = false
     for (let batch = 0; batch < budget && !drained; batch++) {
       drained = this.plane.pumpSocket(now)
+      this.packetsHandled += this.plane.tunnels.received.count
       this.datagrams?.settle(now)
     }
     this.collect(now)
@@ -119,7 +122,10 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
   /** Takes up to `budget` batches of packets from the device. Returns whether it was drained. */
   pumpDevice(budget: number, now: Milliseconds): boolean {
     let drained = false
-    for (let batch = 0; batch < budget && !drained; batch++) drained = this.plane.pumpDevice(now)
+    for (let batch = 0; batch < budget && !drained; batch++) {
+      drained = this.plane.pumpDevice(now)
+      this.packetsHandled += this.plane.fromDevice.count
+    }
     this.datagrams?.settle(now)
     this.collect(now)
     return drained
@@ -127,6 +133,7 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
 
   /** Packets that came through stream channels; `batch` is used up. */
   handleStreamPackets(batch: PacketBatch, now: Milliseconds): void {
+    this.packetsHandled += batch.count
     this.plane.handleStreamPackets(batch, now)
     this.collect(now)
   }

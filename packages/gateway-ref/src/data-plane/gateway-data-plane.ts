@@ -52,8 +52,9 @@ export class GatewayDataPlane {
   readonly tunnels: TunnelSide
   /** Where stream channels put their packets: one batch for all of them, as each empties it before it returns. */
   readonly fromStreams: PacketBatch
+  /** What the last `pumpDevice` read. */
+  readonly fromDevice: PacketBatch
   private readonly options: GatewayDataPlaneOptions
-  private readonly fromDevice: PacketBatch
   /** Packets that the translator made or had held. */
   private readonly released: PacketBatch
   /** ICMP errors of the MTU gate, one at a time. */

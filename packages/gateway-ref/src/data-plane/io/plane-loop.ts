@@ -1,0 +1,160 @@
+import type { Clock } from '@twinbore/core/runtime'
+import { PacketBatch } from '@twinbore/core/packet'
+import type { PlaneCommand } from '../commands.ts'
+import type { DataPlaneEngine } from '../engine.ts'
+import type { PlaneEvent } from '../events.ts'
+import type { PacketRing } from '../rings/packet-ring.ts'
+import { StatusWord, type WorkerReport } from './worker-protocol.ts'
+
+/** What the loop of a worker waits with; `DescriptorWait` of `@twinbore/tun/io` fits. */
+export interface PlaneWait {
+  wait(timeoutMs: number): number
+  isReady(place: number): boolean
+  isBroken(place: number): boolean
+  sleepMicroseconds(time: number): void
+}
+
+/** The places of the descriptors in `PlaneWait`. */
+export const Place = { wake: 0, device: 1, socket: 2 } as const
+
+export interface PlaneLoopHands {
+  readonly wait: PlaneWait
+  readonly clock: Clock
+  readonly status: Int32Array
+  readonly fromStreams: PacketRing
+  readonly toStreams: PacketRing
+  readonly hasSocket: boolean
+  /** The next command that was posted, if any. */
+  readonly takeCommand: () => PlaneCommand | undefined
+  readonly clearWake: () => void
+  readonly report: (report: WorkerReport) => void
+  /** Wakes the main thread: packets for stream channels are there. */
+  readonly notify: () => void
+}
+
+/** So many batches a source may have in a row before the other gets its turn. */
+const BATCHES_PER_TURN = 8
+/** Waits are no longer than this, so that the heartbeat goes on. */
+const LONGEST_WAIT_MS = 100
+/** Every so often the thread's own event loop has its turn: timers, `terminate`. */
+const TURN_MS = 100
+/** Counters are told at most this often, while they change. */
+const STATS_INTERVAL_MS = 200
+/**
+ * Moderation: whoever is woken for a handful of packets, right after the last such handful, sleeps first so that more pile up.
+ * Traffic with pauses is never held back.
+ */
+const HANDFUL_PACKETS = 16
+const MODERATION_US = 60
+
+/**
+ * The loop of a data plane that has a thread of its own. It blocks in poll(2) and runs to completion after it:
+ *
+ *     wait -> commands -> packets of streams -> socket -> device -> deadline -> events, packets for streams -> wait
+ */
+export class PlaneLoop {
+  private readonly engine: DataPlaneEngine
+  private readonly hands: PlaneLoopHands
+  private readonly streams: PacketBatch
+  private socketReady = true
+  private deviceReady = true
+  private handledBefore = 0
+  private lastHandled = 0
+  private lastEnd = 0
+  private statsAt = Number.NEGATIVE_INFINITY
+  private statsOf = -1
+  private commandsTaken = 0
+
+  constructor(engine: DataPlaneEngine, hands: PlaneLoopHands) {
+    this.engine = engine
+    this.hands = hands
+    this.streams = engine.fromStreams
+  }
+
+  /** Works for a while, then returns so that the event loop has its turn. */
+  turn(): void {
+    const until = this.hands.clock.now() + TURN_MS
+    do {
+      this.once()
+    } while (this.hands.clock.now() < until)
+  }
+
+  /** Waits once and does what there is to do. */
+  once(): void {
+    const { engine, hands } = this
+    const { clock, status } = hands
+    Atomics.add(status, StatusWord.heartbeat, 1)
+    this.pause()
+    const commands = this.takeCommands()
+    if (!hands.fromStreams.isEmpty) this.takeStreamPackets()
+    const now = clock.now()
+    if (this.socketReady) this.socketReady = !engine.pumpSocket(BATCHES_PER_TURN, now)
+    if (this.deviceReady) this.deviceReady = !engine.pumpDevice(BATCHES_PER_TURN, now)
+    const { deadline } = engine
+    if (deadline !== undefined && clock.now() >= deadline) engine.handleDeadline(clock.now())
+    if (hands.toStreams.publish()) hands.notify()
+    this.report()
+    const handled = engine.packetsHandled
+    // A command is followed by others as a rule, so it counts as much.
+    this.lastHandled = handled - this.handledBefore + commands * HANDFUL_PACKETS
+    this.handledBefore = handled
+    this.lastEnd = clock.now()
+  }
+
+  /** Waits until there is something to do. */
+  private pause(): void {
+    const { wait, clock, status, fromStreams, hasSocket } = this.hands
+    let timeout = 0
+    if (!this.socketReady && !this.deviceReady) {
+      const { deadline } = this.engine
+      timeout = Math.min(LONGEST_WAIT_MS, Math.max(0, (deadline ?? Number.POSITIVE_INFINITY) - clock.now()))
+      Atomics.store(status, StatusWord.waits, 1)
+      if (Atomics.load(status, StatusWord.posted) !== this.commandsTaken || !fromStreams.isEmpty) timeout = 0
+    }
+    const ready = wait.wait(timeout)
+    Atomics.store(status, StatusWord.waits, 0)
+    if (ready === 0) return
+    if (wait.isReady(Place.wake)) this.hands.clearWake()
+    if (wait.isBroken(Place.device)) throw new Error('the device is gone')
+    const woken = wait.isReady(Place.device) || (hasSocket && wait.isReady(Place.socket))
+    if (!woken) return
+    if (timeout > 0 && this.lastHandled < HANDFUL_PACKETS && this.lastHandled > 0) {
+      if (clock.now() - this.lastEnd < MODERATION_US / 1000) wait.sleepMicroseconds(MODERATION_US)
+    }
+    this.deviceReady ||= wait.isReady(Place.device)
+    this.socketReady ||= hasSocket && wait.isReady(Place.socket)
+  }
+
+  private takeCommands(): number {
+    const { takeCommand, status, clock } = this.hands
+    let taken = 0
+    if (Atomics.load(status, StatusWord.posted) === this.commandsTaken) return taken
+    for (let command = takeCommand(); command !== undefined; command = takeCommand()) {
+      this.commandsTaken = (this.commandsTaken + 1) | 0
+      this.engine.handleCommand(command, clock.now())
+      taken++
+    }
+    return taken
+  }
+
+  private takeStreamPackets(): void {
+    const { streams } = this
+    for (let more = true; more; ) {
+      streams.reset()
+      more = this.hands.fromStreams.drainTo(streams) > 0
+      if (more) this.engine.handleStreamPackets(streams, this.hands.clock.now())
+    }
+  }
+
+  private report(): void {
+    const events: PlaneEvent[] = []
+    for (let event = this.engine.poll(); event !== undefined; event = this.engine.poll()) events.push(event)
+    const now = this.hands.clock.now()
+    const hasStats = this.engine.packetsHandled !== this.statsOf && now >= this.statsAt + STATS_INTERVAL_MS
+    if (hasStats) {
+      this.statsAt = now
+      this.statsOf = this.engine.packetsHandled
+      this.hands.report({ events, stats: this.engine.stats() })
+    } else if (events.length > 0) this.hands.report({ events })
+  }
+}

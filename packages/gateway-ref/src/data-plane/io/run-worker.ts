@@ -1,0 +1,65 @@
+import { performance } from 'node:perf_hooks'
+import type { MessagePort } from 'node:worker_threads'
+import { receiveMessageOnPort } from 'node:worker_threads'
+import { systemRandom } from '@twinbore/core/io'
+import { IpAddress } from '@twinbore/core/address'
+import type { Clock } from '@twinbore/core/runtime'
+import { systemCrypto } from '@twinbore/dtls/io'
+import { adoptDatagramSocket, adoptTun, DescriptorWait, setPreciseTimers, WakeSignal } from '@twinbore/tun/io'
+import { HostAddressDevice } from '../../egress/host-address-device.ts'
+import type { PlaneCommand } from '../commands.ts'
+import { DataPlaneEngine } from '../engine.ts'
+import { PacketRing } from '../rings/packet-ring.ts'
+import { PlaneLoop } from './plane-loop.ts'
+import type { WorkerStart } from './worker-protocol.ts'
+
+/**
+ * The life of a data plane's thread. It opens nothing: descriptors are the main thread's, so that a successor finds what
+ * waits in them. What it throws ends the thread, and the main thread starts another one.
+ */
+export function runWorker(start: WorkerStart, port: MessagePort): void {
+  const { settings, device, socket, shared } = start
+  const offset = hrtimeMs() - performance.now() - start.clockOrigin
+  const clock: Clock = { now: () => performance.now() + offset, wallClock: () => Date.now() }
+  const wake = WakeSignal.adopt(start.wake)
+  const notify = WakeSignal.adopt(start.notify)
+  const toStreams = new PacketRing(shared.toStreams)
+  const tun = adoptTun(device.tun)
+  const pairs = device.addressPairs.map(({ host, transit }) => ({
+    host: IpAddress.of(host),
+    transit: IpAddress.of(transit),
+  }))
+  const engine = new DataPlaneEngine(settings, {
+    device: pairs.length > 0 ? new HostAddressDevice(tun, pairs) : tun,
+    socket: socket === undefined ? undefined : adoptDatagramSocket({ descriptor: socket }),
+    crypto: systemCrypto,
+    random: systemRandom,
+    totals: new Float64Array(shared.totals),
+    sequences: new Float64Array(shared.sequences),
+    sendOnStream: (session, bytes, at, length) => void toStreams.push(bytes, at, length, session),
+  })
+  setPreciseTimers()
+  const loop = new PlaneLoop(engine, {
+    wait: new DescriptorWait([start.wake, device.tun.descriptor, ...(socket === undefined ? [] : [socket])]),
+    clock,
+    status: new Int32Array(shared.status),
+    fromStreams: new PacketRing(shared.fromStreams),
+    toStreams,
+    hasSocket: socket !== undefined,
+    takeCommand: () => receiveMessageOnPort(port)?.message as PlaneCommand | undefined,
+    clearWake: () => wake.clear(),
+    report: report => port.postMessage(report),
+    notify: () => notify.signal(),
+  })
+  port.postMessage({ events: [], stats: engine.stats() })
+  const again = () => {
+    loop.turn()
+    setImmediate(again)
+  }
+  again()
+}
+
+function hrtimeMs(): number {
+  const [seconds, nanoseconds] = process.hrtime()
+  return seconds * 1000 + nanoseconds / 1e6
+}

@@ -1,0 +1,261 @@
+import { performance } from 'node:perf_hooks'
+import { Worker } from 'node:worker_threads'
+import { PacketBatch, Verdict } from '@twinbore/core/packet'
+import type { Clock } from '@twinbore/core/runtime'
+import { WakeSignal } from '@twinbore/tun/io'
+import { GatewayError } from '../../errors.ts'
+import type { Logger } from '../../log/logger.ts'
+import type { PlaneCommand } from '../commands.ts'
+import type { DataPlane, DataPlaneHost } from '../data-plane.ts'
+import { sequenceCells } from '../datagram-side.ts'
+import type { PlaneSettings, PlaneStats } from '../engine.ts'
+import { HeartbeatWatch } from '../heartbeat-watch.ts'
+import { addStats } from '../plane-stats.ts'
+import { RestartLimit } from '../restart-limit.ts'
+import { PacketRing } from '../rings/packet-ring.ts'
+import { type Carrier, type Traffic, trafficCells, trafficOf } from '../session-table.ts'
+import {
+  STATUS_WORDS,
+  StatusWord,
+  type WorkerDevice,
+  type WorkerMemory,
+  type WorkerReport,
+  type WorkerStart,
+} from './worker-protocol.ts'
+
+export interface WorkerDriverHands {
+  readonly host: DataPlaneHost
+  readonly device: WorkerDevice
+  /** The descriptor of the UDP socket; `undefined` without datagram channels. */
+  readonly socket: number | undefined
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+/** Packets of stream channels on their way to the worker, and back. */
+const RING_BYTES = 1 << 20
+/** Data that only flows is told this often. */
+const ACTIVITY_INTERVAL_MS = 50
+/** The heartbeat is looked at this often; so many looks without one, and the worker is replaced. It beats every 100 ms at least. */
+const LOOK_INTERVAL_MS = 100
+const MOST_LOOKS = 5
+/** How long a worker may take to begin, and to end. */
+const START_TIMEOUT_MS = 20_000
+const END_TIMEOUT_MS = 5_000
+
+/**
+ * A data plane on a thread of its own. The descriptors stay this thread's, so a worker that dies (by an exception, by its exit,
+ * or because it hangs) is replaced: the new one is told of sessions and associations by the host, and what arrives meanwhile
+ * waits in the descriptors' queues.
+ */
+export class WorkerDriver implements DataPlane {
+  readonly driver = 'worker'
+  readonly fromStreams: PacketBatch
+  restarts = 0
+  private readonly hands: WorkerDriverHands
+  private settings: PlaneSettings
+  private readonly memory: Omit<WorkerMemory, 'status'>
+  private readonly totals: Float64Array
+  private readonly toWorker: PacketRing
+  private readonly fromWorker: PacketRing
+  private readonly wake = WakeSignal.open()
+  private readonly notify = WakeSignal.open()
+  private readonly limit = new RestartLimit()
+  private readonly looks: NodeJS.Timeout
+  private status = new Int32Array(new SharedArrayBuffer(STATUS_WORDS * 4))
+  private watch = new HeartbeatWatch(MOST_LOOKS)
+  private worker: Worker
+  private latest: PlaneStats | undefined
+  private before: PlaneStats | undefined
+  private isStopped = false
+  private failure: Error | undefined
+
+  private constructor(settings: PlaneSettings, hands: WorkerDriverHands) {
+    const { capacity, maxAssociations, mtu } = settings
+    this.hands = hands
+    this.settings = { ...settings, activityIntervalMs: ACTIVITY_INTERVAL_MS }
+    this.memory = {
+      totals: new SharedArrayBuffer(trafficCells(capacity) * 8),
+      sequences: new SharedArrayBuffer(sequenceCells(maxAssociations) * 8),
+      fromStreams: PacketRing.allocate(RING_BYTES),
+      toStreams: PacketRing.allocate(RING_BYTES),
+    }
+    this.totals = new Float64Array(this.memory.totals)
+    this.toWorker = new PacketRing(this.memory.fromStreams)
+    this.fromWorker = new PacketRing(this.memory.toStreams)
+    this.fromStreams = new PacketBatch({ slotBytes: Math.max(2048, mtu) })
+    this.notify.onSignal(() => this.handOut())
+    this.handOut()
+    this.worker = this.spawn()
+    this.looks = setInterval(() => this.look(), LOOK_INTERVAL_MS)
+    this.looks.unref()
+  }
+
+  /** Resolves when the worker is at work. @throws GatewayError `ERR_GATEWAY_HOST` */
+  static async start(settings: PlaneSettings, hands: WorkerDriverHands): Promise<WorkerDriver> {
+    const driver = new WorkerDriver(settings, hands)
+    const { worker } = driver
+    try {
+      await new Promise<void>((resolve, reject) => {
+        const timer = setTimeout(() => reject(new Error('it does not begin')), START_TIMEOUT_MS)
+        worker.once('message', () => resolve())
+        worker.once('error', reject)
+        worker.once('exit', () => reject(driver.failure ?? new Error('it has ended')))
+        worker.once('message', () => clearTimeout(timer))
+      })
+    } catch (error) {
+      await driver.stop()
+      const reason = error instanceof Error ? error.message : String(error)
+      throw new GatewayError('ERR_GATEWAY_HOST', `the data plane's thread does not start: ${reason}`, { cause: error })
+    }
+    return driver
+  }
+
+  command(command: PlaneCommand): void {
+    if (command.type === 'set-destinations') {
+      this.settings = { ...this.settings, destinations: command.destinations }
+    }
+    if (!this.isStopped) this.post(command)
+  }
+
+  handleStreamPackets(batch: PacketBatch): void {
+    for (let slot = 0; slot < batch.count; slot++) {
+      if (batch.verdicts[slot] !== Verdict.forward) continue
+      this.toWorker.push(batch.bytes, batch.offsets[slot]!, batch.lengths[slot]!, batch.owners[slot]!)
+    }
+    this.toWorker.publish()
+    this.wakeUp()
+  }
+
+  traffic(session: number, carrier: Carrier): Traffic {
+    return trafficOf(this.totals, session, carrier)
+  }
+
+  stats(): PlaneStats {
+    const { latest, before } = this
+    if (!latest) return before ?? noStats
+    const stats = before ? addStats(before, latest) : latest
+    const dropped = this.toWorker.dropped + this.fromWorker.dropped
+    if (dropped === 0) return stats
+    return { ...stats, drops: { ...stats.drops, [HANDOVER_DROPS]: dropped } }
+  }
+
+  async stop(): Promise<void> {
+    if (this.isStopped) return
+    this.isStopped = true
+    clearInterval(this.looks)
+    const ended = this.worker.terminate()
+    this.wake.signal()
+    await ended
+    this.wake.close()
+    this.notify.close()
+  }
+
+  private post(command: PlaneCommand): void {
+    this.worker.postMessage(command)
+    Atomics.add(this.status, StatusWord.posted, 1)
+    this.wakeUp()
+  }
+
+  private wakeUp(): void {
+    if (Atomics.exchange(this.status, StatusWord.waits, 0) === 1) this.wake.signal()
+  }
+
+  /** Packets for stream channels. */
+  private handOut(): void {
+    const { host } = this.hands
+    do {
+      this.fromWorker.drain((bytes, offset, length, session) => {
+        host.sendOnStream(session, bytes, offset, length)
+        return true
+      })
+    } while (!this.fromWorker.willWait())
+  }
+
+  private spawn(): Worker {
+    const { device, socket } = this.hands
+    // Of its own, so that nothing of the one before is taken for its life.
+    const status = new SharedArrayBuffer(STATUS_WORDS * 4)
+    this.status = new Int32Array(status)
+    this.watch = new HeartbeatWatch(MOST_LOOKS)
+    const start: WorkerStart = {
+      settings: this.settings,
+      device,
+      socket,
+      shared: { ...this.memory, status },
+      wake: this.wake.descriptor,
+      notify: this.notify.descriptor,
+      clockOrigin: hrtimeMs() - performance.now(),
+    }
+    const worker = new Worker(entry, { workerData: start, name: 'twinbore data plane' })
+    worker.on('message', (report: WorkerReport) => this.handleReport(worker, report))
+    worker.on('error', error => {
+      this.failure = error
+    })
+    worker.on('exit', () => this.handleExit(worker))
+    return worker
+  }
+
+  private handleReport(worker: Worker, { events, stats }: WorkerReport): void {
+    if (this.isStopped || worker !== this.worker) return
+    if (stats) this.latest = stats
+    const { host, clock } = this.hands
+    for (const event of events) host.handleEvent(event, clock.now())
+  }
+
+  /** Only a worker that has begun is watched: to begin takes longer than a beat. */
+  private look(): void {
+    const beat = Atomics.load(this.status, StatusWord.heartbeat)
+    if (this.isStopped || beat === 0 || !this.watch.look(beat)) return
+    this.watch = new HeartbeatWatch(Number.POSITIVE_INFINITY)
+    this.failure = new Error('it does not answer')
+    const { worker } = this
+    const giveUp = setTimeout(() => this.fail(new Error("the data plane's thread hangs and can't be ended")), END_TIMEOUT_MS)
+    void worker.terminate().finally(() => clearTimeout(giveUp))
+    this.wake.signal()
+  }
+
+  private handleExit(worker: Worker): void {
+    if (this.isStopped || worker !== this.worker) return
+    const { host, clock, log } = this.hands
+    const reason = this.failure?.message ?? 'it has ended'
+    this.failure = undefined
+    if (!this.latest && this.restarts === 0) return
+    if (!this.limit.allows(clock.now())) {
+      this.fail(new Error(`the data plane's thread dies again and again: ${reason}`))
+      return
+    }
+    this.restarts++
+    log.error('the data plane died and is started anew', { reason, restarts: this.restarts })
+    if (this.latest) this.before = this.before ? addStats(this.before, this.latest) : this.latest
+    this.latest = undefined
+    this.worker = this.spawn()
+    for (const command of host.restore()) this.post(command)
+  }
+
+  private fail(error: Error): void {
+    if (this.isStopped) return
+    this.hands.host.handleFailure(error)
+  }
+}
+
+/** Beside this file; sources run what was built of them, as threads can't be started from TypeScript. */
+const entry = new URL(import.meta.url.replace(/\/src\/(.*\/)worker-driver\.ts$/, '/dist/$1worker-driver.js'))
+entry.pathname = entry.pathname.replace(/worker-driver\.js$/, 'worker-entry.js')
+
+/** The name of drops between the threads, among those of `DropReason`. */
+const HANDOVER_DROPS = 'handover-full'
+
+const noStats: PlaneStats = {
+  sessions: 0,
+  drops: {},
+  device: { packetsRead: 0, bytesRead: 0, packetsWritten: 0, bytesWritten: 0, readDrops: 0, writeDrops: 0 },
+  socket: undefined,
+  datagram: undefined,
+  translator: undefined,
+}
+
+function hrtimeMs(): number {
+  const [seconds, nanoseconds] = process.hrtime()
+  return seconds * 1000 + nanoseconds / 1e6
+}

@@ -1,0 +1,53 @@
+import type { TunHandle } from '@twinbore/tun/io'
+import type { PlaneSettings, PlaneStats } from '../engine.ts'
+import type { PlaneEvent } from '../events.ts'
+
+/** The device of a worker: descriptors belong to the main thread, which hands them to one worker after the other. */
+export interface WorkerDevice {
+  readonly tun: TunHandle
+  /** Addresses of the host and those that stand for them on the device, as text; see `HostAddressDevice`. */
+  readonly addressPairs: readonly { readonly host: string; readonly transit: string }[]
+}
+
+/** What a worker is started with: plain values, descriptors and shared memory. */
+export interface WorkerStart {
+  readonly settings: PlaneSettings
+  readonly device: WorkerDevice
+  /** The descriptor of the UDP socket. */
+  readonly socket: number | undefined
+  readonly shared: WorkerMemory
+  /** Eventfds: wakes the worker; wakes the main thread for packets of stream channels. */
+  readonly wake: number
+  readonly notify: number
+  /** `process.hrtime` at the main thread's time 0, in milliseconds: both threads tell time alike. */
+  readonly clockOrigin: number
+}
+
+/** What main thread and worker share, and what outlives a worker. */
+export interface WorkerMemory {
+  /** Traffic, `trafficCells` float64 numbers. */
+  readonly totals: SharedArrayBuffer
+  /** Sequence numbers of associations, `sequenceCells` float64 numbers. */
+  readonly sequences: SharedArrayBuffer
+  /** `StatusWord`s, int32. */
+  readonly status: SharedArrayBuffer
+  /** A `PacketRing` each: packets from stream channels, and to them. */
+  readonly fromStreams: SharedArrayBuffer
+  readonly toStreams: SharedArrayBuffer
+}
+
+export const StatusWord = {
+  /** Counts the turns of the worker's loop: stands still when it hangs. */
+  heartbeat: 0,
+  /** 1 while the worker waits, or is about to, and has to be woken. */
+  waits: 1,
+  /** Counts commands that were posted. */
+  posted: 2,
+} as const
+export const STATUS_WORDS = 4
+
+/** What a worker posts. */
+export interface WorkerReport {
+  readonly events: readonly PlaneEvent[]
+  readonly stats?: PlaneStats
+}
