@@ -65,7 +65,9 @@ describe.each(packageNames)('%s', name => {
     const programs = Object.values(manifestOf(`packages/${name}`).bin ?? {}).map(
       path => `packages/${name}/${path.replace(/^\.\/dist\//, 'src/').replace(/\.js$/, '.ts')}`,
     )
-    const reached = reachableFrom([...publicSubpaths(name).map(([, source]) => source), ...programs])
+    // Threads are started by the name of their file.
+    const threads = sourcesOf(name).filter(file => file.endsWith('/worker-entry.ts'))
+    const reached = reachableFrom([...publicSubpaths(name).map(([, source]) => source), ...programs, ...threads])
     expect(sourcesOf(name).filter(file => !reached.has(file))).toEqual([])
   })
 })

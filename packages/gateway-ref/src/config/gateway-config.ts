@@ -12,6 +12,7 @@ export interface GatewayConfig {
   readonly session: SessionConfig
   readonly datagram: DatagramConfig
   readonly mtu: number
+  readonly dataPlane: DataPlaneConfig
   readonly log: LogConfig
 }
 
@@ -83,6 +84,10 @@ export interface SessionConfig {
 export interface DatagramConfig {
   readonly enabled: boolean
   readonly dpdSeconds: number
+}
+
+export interface DataPlaneConfig {
+  readonly driver: 'auto' | 'worker' | 'loop' | 'portable'
 }
 
 export interface LogConfig {

@@ -16,6 +16,7 @@ export interface GatewayOptions {
   readonly datagram?: DatagramOptions | undefined
   /** The longest IP packet a client may send or get, in bytes; each client agrees on its own value up to this. @defaultValue 1400 */
   readonly mtu?: number | undefined
+  readonly dataPlane?: DataPlaneOptions | undefined
   readonly log?: LogOptions | undefined
 }
 
@@ -121,6 +122,15 @@ export interface DatagramOptions {
   readonly enabled?: boolean | undefined
   /** Silence on the DTLS channel after which a client probes it; twice as long, and it moves to TLS. @defaultValue 5 */
   readonly dpdSeconds?: number | undefined
+}
+
+export interface DataPlaneOptions {
+  /**
+   * What runs the data plane: `worker` is a thread of its own (Linux, egress modes `translate` and `kernel`), `loop` the event
+   * loop of the thread that starts the gateway, `portable` the same without system calls of a certain system. `auto` takes
+   * `worker` in the program where it can be had, and `loop` otherwise. @defaultValue 'auto'
+   */
+  readonly driver?: 'auto' | 'worker' | 'loop' | 'portable' | undefined
 }
 
 export interface LogOptions {

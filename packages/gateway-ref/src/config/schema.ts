@@ -201,6 +201,17 @@ const mtu: z.ZodType<number> = wholeNumber(576, 9000, 'a packet length', 1400)
   .describe('The longest IP packet of the tunnel, in bytes; each client agrees on its own value up to this.')
   .default(1400)
 
+const dataPlane: z.ZodType<GatewayConfig['dataPlane']> = section(
+  {
+    driver: word(['auto', 'worker', 'loop', 'portable'])
+      .describe(
+        'worker is a thread of its own, with egress modes translate and kernel; loop is the event loop; portable is that without native system calls; auto takes worker where it can be had.',
+      )
+      .default('auto'),
+  },
+  '{ driver: auto }',
+).describe('What moves the packets.')
+
 const log: z.ZodType<GatewayConfig['log']> = section(
   {
     level: word(['debug', 'info', 'warn', 'error', 'silent'])
@@ -223,6 +234,7 @@ export const sectionSchemas: { readonly [Name in keyof GatewayConfig]: z.ZodType
   session,
   datagram,
   mtu,
+  dataPlane,
   log,
 }
 

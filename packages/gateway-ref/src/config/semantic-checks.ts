@@ -21,6 +21,7 @@ export function checkSections(sections: Sections): ConfigProblem[] {
   checkEgress(sections, error, warn)
   checkAuth(sections, error, warn)
   checkSession(sections, warn)
+  checkDataPlane(sections, error)
   return problems
 }
 
@@ -149,6 +150,15 @@ function checkSession({ session }: Sections, warn: Report): void {
   }
   if (session.idleSeconds > 0 && session.idleSeconds < 60) {
     warn(['session', 'idleSeconds'], `'${session.idleSeconds}' ends sessions that only pause; 0 means never`)
+  }
+}
+
+function checkDataPlane({ dataPlane, egress }: Sections, error: Report): void {
+  if (dataPlane?.driver === 'worker' && egress?.mode === 'sockets') {
+    error(
+      ['dataPlane', 'driver'],
+      "'worker' can't be had with egress.mode sockets, whose sockets live on the event loop; write loop, or change the mode",
+    )
   }
 }
 

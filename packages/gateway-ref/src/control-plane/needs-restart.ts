@@ -17,6 +17,7 @@ export function needsRestart(before: GatewayConfig, after: GatewayConfig): strin
   compare('mtu', before.mtu, after.mtu)
   compare('datagram.enabled', before.datagram.enabled, after.datagram.enabled)
   compare('session.maxSessions', before.session.maxSessions, after.session.maxSessions)
+  compare('dataPlane', before.dataPlane, after.dataPlane)
   compare('log', before.log, after.log)
   return names
 }

@@ -14,7 +14,7 @@ export function addStats(before: PlaneStats, now: PlaneStats): PlaneStats {
 
 /** Adds numbers of the same name, at every depth. */
 function sum<Counts extends object>(one: Counts, other: Counts): Counts {
-  const total: { [name: string]: unknown } = { ...one }
+  const total: { [name: string]: unknown } = Object.fromEntries(Object.entries(one))
   for (const [name, value] of Object.entries(other)) {
     const before = total[name]
     if (typeof value === 'number') total[name] = (typeof before === 'number' ? before : 0) + value

@@ -1,5 +1,5 @@
-import type { PacketDevice } from '@twinbore/tun'
 import type { Translation } from './egress.ts'
+import type { AddressPair } from './host-address-device.ts'
 
 /** What a way out adds to the host, once it has seen it; made by the `prepare-*` files of `io/`. */
 export interface EgressPlan {
@@ -16,6 +16,6 @@ export interface EgressPlan {
   /** The rules, in order of preference: a kernel that refuses one may take the next. */
   readonly scripts: (device: string, saved: string, exclusive: { ipv4: boolean; ipv6: boolean }) => readonly string[]
   readonly translation: Translation | undefined
-  /** Puts the plan's own layer over the TUN. */
-  readonly wrap: (device: PacketDevice) => PacketDevice
+  /** Addresses of the host and those that stand for them on the device; see `HostAddressDevice`. */
+  readonly addressPairs: readonly AddressPair[]
 }

@@ -1,6 +1,6 @@
 import type { IpAddress, Prefix, RouteTable } from '@twinbore/core/address'
 import type { PacketDevice } from '@twinbore/tun'
-import type { RelayServices } from '@twinbore/tun/io'
+import type { RelayServices, TunHandle } from '@twinbore/tun/io'
 import type { EgressConfig } from '../config/gateway-config.ts'
 import type { Logger } from '../log/logger.ts'
 
@@ -14,6 +14,8 @@ export interface Egress {
   readonly mode: EgressConfig['mode']
   /** Where the data plane writes packets that leave and reads packets that come. Throws before `start` has resolved. */
   readonly device: PacketDevice
+  /** What another thread needs to read and write the device in its place; only where it can. Throws as `device` does. */
+  readonly handover?: DeviceHandover
   /**
    * What a translator in front of the device must keep to; `undefined` when there is none. Throws before `start` has
    * resolved.
@@ -25,6 +27,13 @@ export interface Egress {
   stop(): Promise<void>
   /** A client's address is free again: what is kept of its flows goes. */
   removeClient?(address: IpAddress): void
+}
+
+/** A device for another thread: plain values. The descriptor stays the egress's. */
+export interface DeviceHandover {
+  readonly tun: TunHandle
+  /** Addresses of the host and those that stand for them on the device, as text; see `HostAddressDevice`. */
+  readonly addressPairs: readonly { readonly host: string; readonly transit: string }[]
 }
 
 /** Bounds of a translator, in the terms of `@twinbore/pat`. */

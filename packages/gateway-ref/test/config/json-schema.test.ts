@@ -32,6 +32,7 @@ const everyOption: Complete<Omit<GatewayOptions, 'tls'>> & Pick<GatewayOptions, 
   },
   datagram: { enabled: false, dpdSeconds: 7 },
   mtu: 1300,
+  dataPlane: { driver: 'auto' },
   log: { level: 'debug', format: 'json' },
 }
 

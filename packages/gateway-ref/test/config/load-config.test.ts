@@ -46,6 +46,7 @@ describe('a configuration file', () => {
       },
       datagram: { enabled: true, dpdSeconds: 5 },
       mtu: 1400,
+      dataPlane: { driver: 'auto' },
       log: { level: 'info', format: 'auto' },
     })
     expect(Object.isFrozen(config.routes.include)).toBe(true)

@@ -39,7 +39,7 @@ function addGatewayCommands(program: Command, context: ProgramContext): void {
         import('./gateway-command.ts'),
         import('../../control-plane/io/gateway.ts'),
       ])
-      await gatewayCommand(options, context, (config, log) => new Gateway(config, { log }))
+      await gatewayCommand(options, context, (config, log) => new Gateway(config, { log, preferredDriver: 'worker' }))
     })
 
   program

@@ -21,12 +21,12 @@ const PORT_TRIES = 16
 export async function bindPort(
   listener: Pick<ControlListener, 'listen'>,
   { address, port }: { readonly address: string; readonly port: number },
-  withDatagrams: boolean,
+  { withDatagrams, native = true }: { readonly withDatagrams: boolean; readonly native?: boolean },
 ): Promise<BoundPort> {
   for (let attempt = 1; ; attempt++) {
     let socket: DatagramSocket | undefined
     try {
-      if (withDatagrams) socket = await openDatagramSocket({ address, port })
+      if (withDatagrams) socket = await openDatagramSocket({ address, port, native })
       return { ...(await listener.listen({ address, port: socket?.localPort ?? port })), socket }
     } catch (cause) {
       socket?.close()

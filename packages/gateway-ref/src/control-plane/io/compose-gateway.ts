@@ -6,6 +6,7 @@ import type { GatewayConfig } from '../../config/gateway-config.ts'
 import type { DataPlane } from '../../data-plane/data-plane.ts'
 import type { PlaneSettings } from '../../data-plane/engine.ts'
 import { openDataPlane } from '../../data-plane/io/open-data-plane.ts'
+import { planeFacts } from '../../data-plane/io/plane-facts.ts'
 import { streamCipher } from '../../data-plane/stream/io/stream-ciphers.ts'
 import type { Egress, EgressSettings, Translation } from '../../egress/egress.ts'
 import { createEgress } from '../../egress/io/create-egress.ts'
@@ -23,6 +24,7 @@ export interface ComposeOptions {
   readonly instance: string | undefined
   readonly egress: Egress | undefined
   readonly redirect: EgressSettings['redirect']
+  readonly preferredDriver: 'worker' | 'loop' | undefined
   readonly events: Omit<SessionHostEvents, 'released' | 'failed'>
   /** The way out is lost. */
   readonly onLost: (error: Error) => void
@@ -75,7 +77,10 @@ async function compose(config: GatewayConfig, options: ComposeOptions, undo: Und
     openSession: (user, context) => host?.openSession(user, context) ?? { refused: 'The gateway is starting' },
   })
   undo.add(() => listener.close(0))
-  const bound = await bindPort(listener, config.listen, config.datagram.enabled)
+  const bound = await bindPort(listener, config.listen, {
+    withDatagrams: config.datagram.enabled,
+    native: config.dataPlane.driver !== 'portable',
+  })
   undo.add(() => bound.socket?.close())
 
   const leases = new AddressLeases(config.pool)
@@ -119,13 +124,17 @@ async function compose(config: GatewayConfig, options: ComposeOptions, undo: Und
     },
   })
   egress.device.onLost = options.onLost
-  const plane = openDataPlane(planeSettings(config, egress, gatewayAddresses), {
+  const plane = await openDataPlane(planeSettings(config, egress, gatewayAddresses), {
+    driver: config.dataPlane.driver,
+    preferred: options.preferredDriver ?? 'loop',
     host: host.inPlane,
-    device: egress.device,
+    egress,
     socket: bound.socket,
+    log,
   })
   undo.add(() => plane.stop())
   host.plane = plane
+  log.info('data plane', planeFacts(plane, egress.device, bound.socket))
 
   const accepting = host
   listener.on('tunnel', attempt => accepting.acceptTunnel(attempt))

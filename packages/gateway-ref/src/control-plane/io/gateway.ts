@@ -1,6 +1,7 @@
 import { createSecureContext } from 'node:tls'
 import { EventEmitter } from 'eventemitter3'
 import type { GatewayConfig } from '../../config/gateway-config.ts'
+import type { DataPlane } from '../../data-plane/data-plane.ts'
 import type { PlaneStats } from '../../data-plane/engine.ts'
 import type { Egress, EgressSettings } from '../../egress/egress.ts'
 import { SocketsEgress, type SocketsEgressStats } from '../../egress/sockets/io/sockets-egress.ts'
@@ -20,6 +21,8 @@ export interface GatewayHands {
   readonly log?: Logger
   /** Tells gateways of one host apart, in names of rules. @defaultValue `gw` and the port */
   readonly instance?: string
+  /** What `dataPlane.driver: auto` stands for where it can be had. @defaultValue 'loop' */
+  readonly preferredDriver?: 'worker' | 'loop'
   /** The way out. @defaultValue what the configuration asks for */
   readonly egress?: Egress
   /**
@@ -32,6 +35,8 @@ export interface GatewayHands {
 /** Counts of a running gateway since its start. */
 export interface GatewayStats {
   readonly sessions: number
+  /** What runs the data plane, and how often it was started anew after it had died. */
+  readonly dataPlane: Pick<DataPlane, 'driver' | 'restarts'>
   /** Dropped packets by the name of the reason; reasons without drops are absent. */
   readonly drops: Readonly<Record<string, number>>
   readonly control: ReturnType<RunningGateway['listener']['stats']>
@@ -98,6 +103,7 @@ export class Gateway extends EventEmitter<GatewayEvents> implements RunnableGate
     const { drops, datagram, socket, translator, device } = plane.stats()
     return {
       sessions: host.size,
+      dataPlane: { driver: plane.driver, restarts: plane.restarts },
       drops,
       control: listener.stats(),
       datagram,
@@ -110,12 +116,13 @@ export class Gateway extends EventEmitter<GatewayEvents> implements RunnableGate
 
   async start(): Promise<void> {
     if (this.starting || this.stopping) throw new TypeError('a gateway is started once')
-    const { log, instance, egress, redirect } = this.hands
+    const { log, instance, egress, redirect, preferredDriver } = this.hands
     this.starting = composeGateway(this.config, {
       log: log ?? silentLogger,
       instance,
       egress,
       redirect,
+      preferredDriver,
       events: {
         established: session => this.emit('session-established', { session }),
         resumed: session => this.emit('session-resumed', { session }),

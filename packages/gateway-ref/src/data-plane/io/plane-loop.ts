@@ -1,5 +1,5 @@
+import type { PacketBatch } from '@twinbore/core/packet'
 import type { Clock } from '@twinbore/core/runtime'
-import { PacketBatch } from '@twinbore/core/packet'
 import type { PlaneCommand } from '../commands.ts'
 import type { DataPlaneEngine } from '../engine.ts'
 import type { PlaneEvent } from '../events.ts'

@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads'
 import { PacketBatch, Verdict } from '@twinbore/core/packet'
 import type { Clock } from '@twinbore/core/runtime'
 import { WakeSignal } from '@twinbore/tun/io'
+import type { DeviceHandover } from '../../egress/egress.ts'
 import { GatewayError } from '../../errors.ts'
 import type { Logger } from '../../log/logger.ts'
 import type { PlaneCommand } from '../commands.ts'
@@ -14,18 +15,11 @@ import { addStats } from '../plane-stats.ts'
 import { RestartLimit } from '../restart-limit.ts'
 import { PacketRing } from '../rings/packet-ring.ts'
 import { type Carrier, type Traffic, trafficCells, trafficOf } from '../session-table.ts'
-import {
-  STATUS_WORDS,
-  StatusWord,
-  type WorkerDevice,
-  type WorkerMemory,
-  type WorkerReport,
-  type WorkerStart,
-} from './worker-protocol.ts'
+import { STATUS_WORDS, StatusWord, type WorkerMemory, type WorkerReport, type WorkerStart } from './worker-protocol.ts'
 
 export interface WorkerDriverHands {
   readonly host: DataPlaneHost
-  readonly device: WorkerDevice
+  readonly device: DeviceHandover
   /** The descriptor of the UDP socket; `undefined` without datagram channels. */
   readonly socket: number | undefined
   readonly clock: Clock
@@ -133,8 +127,8 @@ export class WorkerDriver implements DataPlane {
 
   stats(): PlaneStats {
     const { latest, before } = this
-    if (!latest) return before ?? noStats
-    const stats = before ? addStats(before, latest) : latest
+    // Before a worker is at work its first report has come, or there was one before it.
+    const stats = before && latest ? addStats(before, latest) : (latest ?? before)!
     const dropped = this.toWorker.dropped + this.fromWorker.dropped
     if (dropped === 0) return stats
     return { ...stats, drops: { ...stats.drops, [HANDOVER_DROPS]: dropped } }
@@ -210,7 +204,10 @@ export class WorkerDriver implements DataPlane {
     this.watch = new HeartbeatWatch(Number.POSITIVE_INFINITY)
     this.failure = new Error('it does not answer')
     const { worker } = this
-    const giveUp = setTimeout(() => this.fail(new Error("the data plane's thread hangs and can't be ended")), END_TIMEOUT_MS)
+    const giveUp = setTimeout(
+      () => this.fail(new Error("the data plane's thread hangs and can't be ended")),
+      END_TIMEOUT_MS,
+    )
     void worker.terminate().finally(() => clearTimeout(giveUp))
     this.wake.signal()
   }
@@ -245,15 +242,6 @@ entry.pathname = entry.pathname.replace(/worker-driver\.js$/, 'worker-entry.js')
 
 /** The name of drops between the threads, among those of `DropReason`. */
 const HANDOVER_DROPS = 'handover-full'
-
-const noStats: PlaneStats = {
-  sessions: 0,
-  drops: {},
-  device: { packetsRead: 0, bytesRead: 0, packetsWritten: 0, bytesWritten: 0, readDrops: 0, writeDrops: 0 },
-  socket: undefined,
-  datagram: undefined,
-  translator: undefined,
-}
 
 function hrtimeMs(): number {
   const [seconds, nanoseconds] = process.hrtime()

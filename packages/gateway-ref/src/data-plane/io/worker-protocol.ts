@@ -1,18 +1,11 @@
-import type { TunHandle } from '@twinbore/tun/io'
+import type { DeviceHandover } from '../../egress/egress.ts'
 import type { PlaneSettings, PlaneStats } from '../engine.ts'
 import type { PlaneEvent } from '../events.ts'
-
-/** The device of a worker: descriptors belong to the main thread, which hands them to one worker after the other. */
-export interface WorkerDevice {
-  readonly tun: TunHandle
-  /** Addresses of the host and those that stand for them on the device, as text; see `HostAddressDevice`. */
-  readonly addressPairs: readonly { readonly host: string; readonly transit: string }[]
-}
 
 /** What a worker is started with: plain values, descriptors and shared memory. */
 export interface WorkerStart {
   readonly settings: PlaneSettings
-  readonly device: WorkerDevice
+  readonly device: DeviceHandover
   /** The descriptor of the UDP socket. */
   readonly socket: number | undefined
   readonly shared: WorkerMemory

@@ -1,8 +1,9 @@
 import type { PacketDevice } from '@twinbore/tun'
-import { forgetConnections, LinkSettings, openTun } from '@twinbore/tun/io'
+import { forgetConnections, LinkSettings, openTun, type TunHandle } from '@twinbore/tun/io'
 import { GatewayError } from '../../errors.ts'
-import type { Egress, EgressSettings, Translation } from '../egress.ts'
+import type { DeviceHandover, Egress, EgressSettings, Translation } from '../egress.ts'
 import type { EgressPlan } from '../egress-plan.ts'
+import { HostAddressDevice } from '../host-address-device.ts'
 import { removalScript, tableName } from '../nft-rules.ts'
 import { SocketsEgress } from '../sockets/io/sockets-egress.ts'
 import { decodeRecord, encodeRecord, type HostRecord } from './host-record.ts'
@@ -37,6 +38,7 @@ class HostEgress implements Egress {
   private links: LinkSettings | undefined
   private plan: EgressPlan | undefined
   private opened: PacketDevice | undefined
+  private handle: TunHandle | undefined
   private armed = false
 
   constructor(settings: EgressSettings, prepare: Prepare) {
@@ -49,6 +51,12 @@ class HostEgress implements Egress {
   get device(): PacketDevice {
     if (!this.opened) throw new TypeError('the egress is not started')
     return this.opened
+  }
+
+  get handover(): DeviceHandover {
+    if (!this.handle || !this.plan) throw new TypeError('the egress is not started')
+    const addressPairs = this.plan.addressPairs.map(({ host, transit }) => ({ host: `${host}`, transit: `${transit}` }))
+    return { tun: this.handle, addressPairs }
   }
 
   get translation(): Translation | undefined {
@@ -121,7 +129,9 @@ class HostEgress implements Egress {
     this.plan = plan
     const name = this.settings.deviceName ?? 'tb%d'
     const tun = openTun({ name, mtu: plan.mtu, addresses: plan.addresses, offload: true })
-    this.opened = plan.wrap(tun)
+    const { addressPairs } = plan
+    this.opened = addressPairs.length > 0 ? new HostAddressDevice(tun, addressPairs) : tun
+    this.handle = tun.handle
 
     const forwarded = { ipv4: this.kernel.read(FORWARD_IPV4) === '1', ipv6: this.kernel.read(FORWARD_IPV6) === '1' }
     const wanted = this.wantedSettings(plan, forwarded)

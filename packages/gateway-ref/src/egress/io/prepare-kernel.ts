@@ -37,7 +37,7 @@ export function prepareKernel(settings: EgressSettings, links: LinkSettings, ker
       }),
     ],
     translation: undefined,
-    wrap: device => device,
+    addressPairs: [],
   }
 }
 

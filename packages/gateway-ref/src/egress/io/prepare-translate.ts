@@ -3,7 +3,7 @@ import type { LinkSettings } from '@twinbore/tun/io'
 import { GatewayError } from '../../errors.ts'
 import type { EgressSettings, Translation } from '../egress.ts'
 import type { EgressPlan } from '../egress-plan.ts'
-import { HostAddressDevice } from '../host-address-device.ts'
+import {} from '../host-address-device.ts'
 import { hostAddressRules, type NftFeatures, ownAddressRules, tableName, type Uplink } from '../nft-rules.ts'
 import { findUplinks, usedPorts } from './host-network.ts'
 import { onDevice, onLinkProxies, portSettings, proxySettings } from './host-preparation.ts'
@@ -45,7 +45,7 @@ export function prepareHostAddress(settings: EgressSettings, links: LinkSettings
       ...translation(settings, outside),
       excludedPorts: [...busy].filter(port => port >= ports.first && port <= ports.last).sort((a, b) => a - b),
     },
-    wrap: device => new HostAddressDevice(device, pairs),
+    addressPairs: pairs,
   }
 }
 
@@ -71,7 +71,7 @@ export function prepareOwnAddresses(settings: EgressSettings, links: LinkSetting
       }),
     ],
     translation: translation(settings, addresses),
-    wrap: device => device,
+    addressPairs: [],
   }
 }
 
