@@ -110,6 +110,7 @@ abstract class ContextCipher implements RecordCipher {
   seal(bytes: Uint8Array, at: number, length: number, epoch: number, sequence: number): void {
     const { memory } = this
     const recordBytes = this.headerBytes + length + TAG_BYTES
+    if (this.context === 0) throw new InvariantError('the cipher was disposed of')
     memory.check(bytes, at, at + recordBytes)
     const slab = memory.addressOf(bytes)
     if (slab !== 0) {
@@ -124,6 +125,7 @@ abstract class ContextCipher implements RecordCipher {
   open(bytes: Uint8Array, at: number, length: number, keeps: boolean): boolean {
     const { memory } = this
     const recordBytes = this.headerBytes + length + TAG_BYTES
+    if (this.context === 0) throw new InvariantError('the cipher was disposed of')
     memory.check(bytes, at, at + recordBytes)
     const slab = keeps ? 0 : memory.addressOf(bytes)
     if (slab !== 0) return this.openAt(bytes, at, slab + at, length)

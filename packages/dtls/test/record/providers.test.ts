@@ -1,7 +1,7 @@
 // Every way to protect records gives the same bytes, and opens what the others sealed.
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type CryptoProvider, cipherSuites } from '../../src/index.ts'
+import { type CryptoProvider, cipherSuites, InvariantError } from '../../src/index.ts'
 import { nodeCrypto, recordContexts, recordProtectionSupport, systemCrypto } from '../../src/io/index.ts'
 import { loadLibcrypto } from '../../src/io/libcrypto.ts'
 import { libcryptoRecords } from '../../src/io/libcrypto-records.ts'
@@ -19,7 +19,9 @@ const providers: readonly (readonly [string, CryptoProvider])[] = [
   ['tls-mode', { ...nodeCrypto, records: fast.make }],
   ['evp', { ...nodeCrypto, records: stepped.make }],
 ]
-const numRuns = Number(process.env.FUZZ_RUNS ?? 60)
+// A run here is some hundred records, a run of the other random tests one datagram.
+const numRuns = Math.ceil(Number(process.env.FUZZ_RUNS ?? 60_000) / 1000)
+const timeout = 5000 + 100 * numRuns
 const seed = Number(process.env.FUZZ_SEED ?? 1)
 
 test('this system has the fast way', () => {
@@ -27,7 +29,7 @@ test('this system has the fast way', () => {
   expect(systemCrypto.records).toBeDefined()
 })
 
-test.each(cipherSuites)('$name: the same bytes, and each opens the bytes of the others', suite => {
+test.each(cipherSuites)('$name: the same bytes, and each opens the bytes of the others', { timeout }, suite => {
   const record = fc.record({
     key: fc.uint8Array({ minLength: suite.keyBytes, maxLength: suite.keyBytes }),
     fixedIv: fc.uint8Array({ minLength: suite.fixedIvBytes, maxLength: suite.fixedIvBytes }),
@@ -187,6 +189,26 @@ describe('contexts outside the heap', () => {
     for (let n = 0; n < 100_000; n++) use(n)
     // 200,000 contexts of more than 700 bytes would be 140 MB.
     expect(process.memoryUsage.rss() - before).toBeLessThan(70e6)
+  })
+
+  test('are not used after that, nor is memory outside an array', () => {
+    for (const records of [fast, stepped]) {
+      const cipher = records.make('aes-128-gcm', new Uint8Array(16), new Uint8Array(4), 'open')
+      const slab = new Uint8Array(20_000)
+      for (const [at, length] of [
+        [-1, 10],
+        [19_990, 10],
+        [0, 20_000],
+      ] as const) {
+        expect(() => cipher.open(slab, at, length, false)).toThrow(InvariantError)
+        expect(() => cipher.seal(slab, at, length, 1, 0)).toThrow(InvariantError)
+      }
+      structuredClone(slab.buffer, { transfer: [slab.buffer] })
+      expect(() => cipher.open(slab, 0, 10, false)).toThrow(InvariantError)
+      cipher.dispose()
+      expect(() => cipher.open(new Uint8Array(20_000), 0, 10, false)).toThrow(InvariantError)
+      expect(() => cipher.seal(new Uint8Array(100), 0, 10, 1, 0)).toThrow(InvariantError)
+    }
   })
 
   test('go with the association, however it ends', () => {
