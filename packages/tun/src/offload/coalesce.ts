@@ -80,8 +80,8 @@ function join(batch: PacketBatch, slot: number, entry: number, transport: number
   if (batch.segments[head]! >= (protocol === IpProtocol.udp ? maxDatagrams : maxSegments)) return false
   if (transport === IPV4_HEADER_BYTES && !groups.takesIdentification(batch, entry, at)) return false
   // The first one's checksums are verified when there is something to join it with.
-  if (tail === head && !isIntact(view, first, batch.lengths[head]!, transport, protocol)) return false
-  if (!isIntact(view, at, length, transport, protocol)) return false
+  if (tail === head && !isIntact(batch, head, transport, protocol)) return false
+  if (!isIntact(batch, slot, transport, protocol)) return false
   const pushes = protocol === IpProtocol.tcp && (tcpFlags(view, at + transport) & TcpFlag.psh) !== 0
   appendPiece(batch, head, tail, slot, payload)
   groups.tails[entry] = slot

@@ -120,8 +120,12 @@ function udpContinues(view: DataView, next: number, length: number): boolean {
   return view.getUint16(next + UdpField.length) === length && view.getUint16(next + UdpField.checksum) !== 0
 }
 
-/** Whether all checksums of a packet are right. */
-export function isIntact(view: DataView, at: number, length: number, transport: number, protocol: number): boolean {
-  if (transport === IPV4_HEADER_BYTES && !verifyIpv4HeaderChecksum(view, at)) return false
-  return verifyTransportChecksum(view, at, at + transport, length - transport, protocol)
+/** Whether all checksums of the packet in a slot, which lies in one piece, are right. */
+export function isIntact(batch: PacketBatch, slot: number, transport: number, protocol: number): boolean {
+  const { view } = batch
+  const at = batch.offsets[slot]!
+  // That of the IP header is known to be right where `checkPackets` has noted a location.
+  if (transport === IPV4_HEADER_BYTES && batch.locations[slot] === 0 && !verifyIpv4HeaderChecksum(view, at))
+    return false
+  return verifyTransportChecksum(view, at, at + transport, batch.lengths[slot]! - transport, protocol)
 }

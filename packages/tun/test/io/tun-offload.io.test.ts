@@ -9,7 +9,9 @@ import type { BridgeOptions } from './offload-bridge.ts'
 
 const here = `offn-${process.pid}`
 const there = `offf-${process.pid}`
-const local = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
+const bridgeScript = fileURLToPath(new URL('./offload-bridge.ts', import.meta.url))
+const datagramScript = fileURLToPath(new URL('./offload-datagrams.ts', import.meta.url))
+const adoptingScript = fileURLToPath(new URL('./adopted-tun.ts', import.meta.url))
 const transfer = fileURLToPath(new URL('../../../../tests/lab/transfer.mjs', import.meta.url))
 const typescript = ['--import', 'tsx', '--conditions=@twinbore/source']
 const megabytes = 1_000_000
@@ -21,7 +23,7 @@ class Bridge {
   readonly process: LabProcess
 
   constructor(options: BridgeOptions) {
-    const args = [...typescript, local('./offload-bridge.ts'), JSON.stringify(options)]
+    const args = [...typescript, bridgeScript, JSON.stringify(options)]
     this.process = new LabProcess(process.execPath, args, { namespace: here, input: '', keepInputOpen: true })
   }
 
@@ -117,10 +119,9 @@ needs(
   test.each(['all', 'tcp', 'plain'] as const)('UDP in trains, with %s', { timeout: 90_000 }, async offload => {
     bridge = new Bridge({ near: offload, far: offload })
     await bridge.up()
-    const script = local('./offload-datagrams.ts')
     for (const address of ['10.87.0.2', 'fd87::2']) {
-      await start(there, ...typescript, script, 'echo', address, '7000').waitFor(/ready/)
-      const train = start(here, ...typescript, script, 'train', address, '7000', '200')
+      await start(there, ...typescript, datagramScript, 'echo', address, '7000').waitFor(/ready/)
+      const train = start(here, ...typescript, datagramScript, 'train', address, '7000', '200')
       const { output } = await train.finished
       expect(JSON.parse(output)).toMatchObject({ wrong: 0 })
     }
@@ -146,8 +147,7 @@ needs(
   })
 
   test('a worker thread reads and writes a device that the main thread opened', async () => {
-    const script = local('./adopted-tun.ts')
-    const host = new LabProcess(process.execPath, [...typescript, script], { namespace: here })
+    const host = new LabProcess(process.execPath, [...typescript, adoptingScript], { namespace: here })
     others.push(host)
     await host.waitFor(/ready/)
     const ping = ['-n', '-c', '3', '-i', '0.2', '-W', '5', '10.86.0.2']
