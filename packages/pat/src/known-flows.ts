@@ -35,6 +35,8 @@ const value = {
 
 const leastPairs = 512
 const mostPairs = 32_768
+/** Packets whose entries are asked for at once; more than the processor keeps under way. */
+const mostTouched = 256
 
 // What `locateTransport` says of packets without options and extension headers that are no fragments.
 const tcp4 = IpProtocol.tcp | (20 << 8)
@@ -65,6 +67,10 @@ export class KnownFlows {
   private readonly portAt: number
   private entries = new Int32Array(leastPairs * 2 * entryWords)
   private mask = leastPairs - 1
+  /** Of the packets that `touch` looks at. */
+  private readonly pairs = new Int32Array(mostTouched)
+  /** Without a use for what was read, it would not be read. */
+  protected seen = 0
 
   constructor(engine: Engine, direction: number) {
     const { config } = engine
@@ -117,6 +123,35 @@ export class KnownFlows {
     else this.rewrite6(view, offset, entry)
     this.rewriteTransport(view, at, entry, location & 0xff, batch.partialChecksums[slot]!)
     return 0
+  }
+
+  /**
+   * Looks at the entries and the sessions of a batch's packets, and does nothing with them: where there are too many for the
+   * processor's cache, they come from memory side by side, instead of one after the other when each packet has its turn.
+   */
+  touch(batch: PacketBatch): void {
+    const { entries, pairs, engine } = this
+    const { view, offsets, locations } = batch
+    const { sessions } = engine.mappings
+    const count = Math.min(batch.count, pairs.length)
+    let seen = 0
+    for (let slot = 0; slot < count; slot++) {
+      const location = locations[slot]!
+      const offset = offsets[slot]!
+      let pair = 0
+      if (location === tcp4 || location === udp4) {
+        const source = view.getInt32(offset + Ipv4Field.source)
+        pair = this.pairOf(location, view.getInt32(offset + 20), source, view.getInt32(offset + Ipv4Field.destination))
+      } else if (location === tcp6 || location === udp6) {
+        const source = view.getInt32(offset + Ipv6Field.source + 12)
+        const destination = view.getInt32(offset + Ipv6Field.destination + 12)
+        pair = this.pairOf(location, view.getInt32(offset + 40), source, destination)
+      }
+      pairs[slot] = pair
+      seen ^= entries[pair + key.ports]! ^ entries[pair + entryWords + key.ports]!
+    }
+    for (let slot = 0; slot < count; slot++) seen ^= sessions.serial(entries[pairs[slot]! + value.session]!)
+    this.seen = seen
   }
 
   private find4(view: DataView, offset: number, location: number): number {

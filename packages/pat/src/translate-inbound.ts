@@ -36,6 +36,11 @@ export class InboundTranslation {
     return this.known.memoryBytes
   }
 
+  /** For batches of many flows: see `KnownFlows.touch`. */
+  touch(batch: PacketBatch): void {
+    this.known.touch(batch)
+  }
+
   /** Translates the packet of a slot that passed `checkSlot`, in place. Returns 0, `TAKEN` or the reason to drop it. */
   translate(batch: PacketBatch, slot: number, now: number): number {
     const known = this.known.translate(batch, slot, now)

@@ -7,6 +7,9 @@ import { Protocol } from './packet-facts.ts'
 import { InboundTranslation } from './translate-inbound.ts'
 import { OutboundTranslation } from './translate-outbound.ts'
 
+/** More than what the processor's nearest cache holds of them. */
+const manySessions = 1000
+
 /**
  * Translates between many inside endpoints and few outside addresses: NAPT for TCP, UDP and echo, IPv4 and IPv6, packet by
  * packet and in place.
@@ -136,10 +139,16 @@ export class Translator {
   }
 
   private translate(batch: PacketBatch, direction: OutboundTranslation | InboundTranslation, now: number): void {
-    const { verdicts } = batch
+    const { verdicts, locations } = batch
+    for (let slot = 0; slot < batch.count; slot++) {
+      if (verdicts[slot] !== Verdict.forward || locations[slot] !== 0) continue
+      const reason = admit(batch, slot)
+      if (reason !== 0) this.drop(batch, slot, reason)
+    }
+    if (this.engine.mappings.sessions.count > manySessions) direction.touch(batch)
     for (let slot = 0; slot < batch.count; slot++) {
       if (verdicts[slot] !== Verdict.forward) continue
-      const result = (batch.locations[slot] === 0 ? admit(batch, slot) : 0) || direction.translate(batch, slot, now)
+      const result = direction.translate(batch, slot, now)
       if (result < 0) batch.divert(slot)
       else if (result > 0) this.drop(batch, slot, result as DropReason)
     }
