@@ -1,6 +1,8 @@
 // npm run bench -- NAME [OPTIONS]: the benches by name. Each prints its progress while it runs, then a table, and writes
 // the same as JSON and as a chart.
 import { parseArgs } from 'node:util'
+import { failover } from './failover.ts'
+import { handshake } from './handshake.ts'
 import { writeChart } from './harness/chart-file.ts'
 import { compare } from './harness/compare.ts'
 import { type Bench, sharedOptions, UsageError, Words } from './harness/words.ts'
@@ -8,11 +10,14 @@ import { pat } from './pat.ts'
 import { records } from './records.ts'
 import { report } from './report.ts'
 import { routes } from './routes.ts'
+import { sessions } from './sessions.ts'
 import { stack } from './stack.ts'
 import { tunnel } from './tunnel.ts'
 
 const benches: readonly Bench[] = [
   tunnel,
+  sessions,
+  failover,
   {
     name: 'stack',
     summary: 'iperf3 through the userspace stack and its sockets, without a tunnel, on one core (needs root)',
@@ -30,11 +35,15 @@ const benches: readonly Bench[] = [
         json: words.json,
       }),
   },
+  handshake,
   {
     name: 'records',
     summary: "sealing and opening of DTLS records, beside openssl's speed for the same ciphers",
-    options: {},
-    run: words => records({ rounds: words.rounds, json: words.json }),
+    options: { vs: { type: 'string', value: 'PEER', help: 'openssl, which is measured without being asked for too' } },
+    run: words => {
+      words.list('vs', ['openssl'])
+      return records({ rounds: words.rounds, json: words.json })
+    },
   },
   {
     name: 'pat',

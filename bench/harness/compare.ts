@@ -28,9 +28,10 @@ export function compareCandidates(result: BenchResult, ours = 'twinbore'): void 
       const mine = median(samples)
       const ratios = result.series
         .filter(one => one.measure === measure && one.candidate !== ours)
-        .map(({ candidate, samples: others }) => {
+        .flatMap(({ candidate, samples: others }) => {
           const their = median(others)
-          return `${number(better === 'more' ? mine / their : their / mine)} times as good as ${candidate}`
+          const ratio = better === 'more' ? mine / their : their / mine
+          return Number.isFinite(ratio) ? [`${number(ratio)} times as good as ${candidate}`] : []
         })
       const verdict = judge(result, ours, measure)
       const parts = [...ratios, ...(verdict ? [verdictText(verdict, bound => `${number(bound)} ${unit}`)] : [])]

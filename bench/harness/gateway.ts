@@ -8,15 +8,23 @@ const host = fileURLToPath(new URL('./gateway-host.mjs', import.meta.url))
 
 /** Starts it with a configuration file, and waits until it listens. */
 export async function startBenchGateway(network: LabNetwork, configFile: string): Promise<LabProcess> {
-  const gateway = network.start('gateway', process.execPath, [host, configFile])
+  const gateway = network.start('gateway', process.execPath, ['--expose-gc', host, configFile], { keepInputOpen: true })
   await gateway.waitFor(/^ready on port/m, { stdoutOnly: true })
   return gateway
 }
 
 /** Its counters now. */
 export async function gatewayStats(gateway: LabProcess): Promise<GatewayStats> {
+  return JSON.parse(await ask(gateway, 'stats', /^stats (.*)\n/m)) as GatewayStats
+}
+
+/** Lets it collect its garbage. */
+export async function collectGarbage(gateway: LabProcess): Promise<void> {
+  await ask(gateway, 'collect', /^(collected)\n/m)
+}
+
+async function ask(gateway: LabProcess, line: string, answer: RegExp): Promise<string> {
   const since = gateway.mark
-  gateway.kill('SIGUSR2')
-  const [, json] = await gateway.waitFor(/^stats (.*)\n/m, { since })
-  return JSON.parse(json!) as GatewayStats
+  gateway.write(`${line}\n`)
+  return (await gateway.waitFor(answer, { since }))[1]!
 }

@@ -1,0 +1,149 @@
+// Many sessions: how fast they come, what an idle one weighs, and how fairly they share. One load generator, the same for all
+// candidates, is every client; each candidate has its own hosts.
+import { setTimeout as wait } from 'node:timers/promises'
+import { compareCandidates } from './harness/compare.ts'
+import { collectGarbage } from './harness/gateway.ts'
+import { hasAll } from './harness/needs.ts'
+import { cpuOfTree, memoryOfTree } from './harness/processes.ts'
+import { progress } from './harness/progress.ts'
+import { Recorder } from './harness/result.ts'
+import {
+  type LoadProcess,
+  openSessionCandidate,
+  passwordHashes,
+  payloadBytes,
+  type SessionCandidate,
+} from './harness/session-load.ts'
+import { fairness, quantile } from './harness/statistics.ts'
+import { type Bench, sharedOptions, type Words } from './harness/words.ts'
+import type { EchoAnswer } from './load/generator.ts'
+
+interface Plan {
+  readonly sessions: number
+  readonly concurrency: number
+  readonly seconds: number
+  /** Packets that a single session keeps on the way; all together as many, or one each. */
+  readonly window: number
+}
+
+interface Loaded {
+  readonly candidate: SessionCandidate
+  readonly load: LoadProcess
+  /** Another process, whose one session floods. */
+  readonly flooder: LoadProcess
+}
+
+/** Sessions that share the gateway with the one that floods. */
+const bystanders = 20
+
+export const sessions: Bench = {
+  name: 'sessions',
+  summary: 'new sessions, memory of idle ones, many active at once, one that floods (needs root)',
+  options: {
+    vs: sharedOptions.vs('ocserv'),
+    sessions: { type: 'string', value: 'N', help: 'sessions at once (200)' },
+    concurrency: { type: 'string', value: 'N', help: 'logins at once (8)' },
+    window: { type: 'string', value: 'N', help: 'packets that are on the way at once (64)' },
+    seconds: sharedOptions.seconds(4),
+  },
+  run,
+}
+
+async function run(words: Words): Promise<void> {
+  const vs = words.list('vs', ['ocserv'])
+  const { rounds } = words
+  const plan: Plan = {
+    sessions: words.number('sessions', 200),
+    concurrency: words.number('concurrency', 8),
+    seconds: words.number('seconds', 4, { whole: false }),
+    window: words.number('window', 64),
+  }
+  if (!hasAll('sessions', ['root', 'tun', 'ip', 'nft', 'openssl'])) return
+  if (vs.length > 0 && !hasAll('sessions', ['ocserv'])) return
+  const recorder = new Recorder()
+  const candidates: Loaded[] = []
+  try {
+    for (const name of ['twinbore', ...vs] as const) {
+      const candidate = await openSessionCandidate(name, plan.sessions + 32)
+      const loaded = { candidate, load: candidate.startLoad(), flooder: candidate.startLoad() }
+      candidates.push(loaded)
+      // A few sessions that do not count: afterwards code is warm, and memory holds what the first one brings.
+      await loaded.load.open(Math.min(16, plan.sessions), plan.concurrency)
+      await loaded.load.echo({ sessions: 1, window: plan.window, seconds: Math.min(1, plan.seconds) })
+      await loaded.load.closeAll()
+    }
+    for (let round = 1; round <= rounds; round += 1) {
+      for (const loaded of candidates) await measure(recorder, loaded, plan, `round ${round} of ${rounds}`)
+    }
+  } finally {
+    for (const { candidate } of candidates) await candidate.close()
+  }
+  const passwords = Object.fromEntries(candidates.map(({ candidate: { name } }) => [name, passwordHashes[name]]))
+  const result = recorder.finish('sessions', { vs, rounds, ...plan, payloadBytes, passwords }, words.json)
+  compareCandidates(result)
+}
+
+async function measure(recorder: Recorder, loaded: Loaded, plan: Plan, round: string): Promise<void> {
+  const { candidate, load, flooder } = loaded
+  const { name, gateway } = candidate
+  const label = `${round}: ${name}`
+  const before = await settledMemory(candidate)
+  const cpuBefore = [cpuOfTree(gateway.pid), cpuOfTree(load.pid)] as const
+  const { seconds, milliseconds } = await load.open(plan.sessions, plan.concurrency)
+  const cpuOf = (pid: number, start: number): number => (cpuOfTree(pid) - start) / plan.sessions / 1e6
+  recorder.add(name, 'new session: gateway CPU', 'ms', 'less', cpuOf(gateway.pid, cpuBefore[0]))
+  recorder.add(name, 'new session: load generator CPU', 'ms', 'less', cpuOf(load.pid, cpuBefore[1]))
+  recorder.add(name, 'new sessions', 'sessions/s', 'more', plan.sessions / seconds)
+  recorder.add(name, 'new session: login to datagram channel, p50', 'ms', 'less', quantile(milliseconds, 0.5))
+  recorder.add(name, 'new session: login to datagram channel, p95', 'ms', 'less', quantile(milliseconds, 0.95))
+  const after = await settledMemory(candidate)
+  const kibibytes = (after - before) / plan.sessions / 1024
+  recorder.add(name, 'memory of an idle session', 'KiB', 'less', kibibytes)
+  recorder.add(name, 'memory of the gateway, all idle', 'MiB', 'less', after / 2 ** 20)
+  progress(`${label} ${(plan.sessions / seconds).toFixed(0)} new sessions/s, ${kibibytes.toFixed(0)} KiB each`)
+
+  const one = await load.echo({ sessions: 1, window: plan.window, seconds: plan.seconds })
+  const window = Math.max(1, Math.round(plan.window / plan.sessions))
+  const all = await load.echo({ sessions: plan.sessions, window, seconds: plan.seconds })
+  const [single, together] = [megabits(one), megabits(all)]
+  recorder.add(name, 'one session: throughput', 'Mbit/s', 'more', single)
+  recorder.add(name, 'all sessions: throughput', 'Mbit/s', 'more', together)
+  recorder.add(name, 'all sessions against one', '%', 'more', (together / single) * 100)
+  recorder.add(name, "all sessions: Jain's index", 'of 1', 'more', fairness(all.echoed))
+  addTimes(recorder, name, 'all sessions', all)
+  progress(`${label} one session ${single.toFixed(0)} Mbit/s, all together ${together.toFixed(0)} Mbit/s`)
+
+  const paced = { sessions: Math.min(bystanders, plan.sessions), window: 64, paceMs: 50, seconds: plan.seconds }
+  addTimes(recorder, name, 'few packets, alone', await load.echo(paced))
+  await flooder.open(1, 1)
+  const flooding = flooder.echo({ sessions: 1, window: 2048, seconds: plan.seconds + 1 })
+  await wait(500)
+  const beside = await load.echo(paced)
+  addTimes(recorder, name, 'few packets, beside one that floods', beside)
+  progress(`${label} beside one that floods: p95 ${quantile(beside.milliseconds, 0.95).toFixed(1)} ms`)
+  await flooding
+  await flooder.closeAll()
+  await load.closeAll()
+}
+
+/** Bytes, once nothing moves any more: processes of sessions that left are gone, and garbage is collected. */
+async function settledMemory({ name, gateway }: SessionCandidate): Promise<number> {
+  for (let last = Number.POSITIVE_INFINITY; ; ) {
+    await wait(500)
+    if (name === 'twinbore') await collectGarbage(gateway)
+    const now = memoryOfTree(gateway.pid)
+    if (Math.abs(now - last) <= now * 0.01) return now
+    last = now
+  }
+}
+
+/** Of payload, there and back counted once. */
+function megabits({ echoed, seconds }: EchoAnswer): number {
+  return (echoed.reduce((sum, count) => sum + count, 0) * payloadBytes * 8) / seconds / 1e6
+}
+
+function addTimes(recorder: Recorder, name: string, when: string, { milliseconds, sent, lost }: EchoAnswer): void {
+  recorder.add(name, `${when}: RTT p50`, 'ms', 'less', quantile(milliseconds, 0.5))
+  recorder.add(name, `${when}: RTT p95`, 'ms', 'less', quantile(milliseconds, 0.95))
+  recorder.add(name, `${when}: lost`, '%', 'less', sent === 0 ? 0 : (lost / sent) * 100)
+}
