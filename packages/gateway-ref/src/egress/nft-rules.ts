@@ -293,7 +293,8 @@ function chain(name: string, hook: string | undefined, rules: readonly string[])
 }
 
 function hostSockets(features: NftFeatures): string[] {
-  return features.socket ? ['socket wildcard 0 accept', 'socket wildcard 1 accept'] : []
+  // One rule, so that a socket is looked for once.
+  return features.socket ? ['socket wildcard { 0, 1 } accept'] : []
 }
 
 /** What to do with packets that come with a pool address from anywhere but the device. */
