@@ -14,6 +14,8 @@ export interface StreamChannelHandlers {
   onControl(frameType: FrameType, payload: Uint8Array): void
   /** The connection is gone, once, unless it was ended or destroyed from this side. */
   onClosed(loss: StreamLoss, error?: Error): void
+  /** It is decided, once, who makes the records: our own record layer or Node's TLS. */
+  onRecords?(kind: 'own' | 'node'): void
 }
 
 export interface StreamChannelOptions {
@@ -92,6 +94,7 @@ export class StreamChannel {
     }
     openHand(socket, events, hand => {
       this.hand = hand
+      handlers.onRecords?.(hand.kind)
       if (this.state === 'closed') hand.destroy()
       else if (this.head !== undefined) this.begin(hand, this.head)
     })

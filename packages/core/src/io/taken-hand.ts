@@ -10,6 +10,12 @@ import type { TakenConnection } from './tls-tap.ts'
 /** Room for a key update or an alert of any suite. */
 const SMALL_RECORD_BYTES = 64
 
+// A peer that sends in bulk is read less often and in larger chunks: each wake-up, and each packet that enters a TUN device on
+// its own, costs more than the records in it. Chunks of small packets, acknowledgements above all, never wait.
+const BULK_BYTES = 8192
+const FULL_BYTES = 49_152
+const PAUSE_MS = 1
+
 /**
  * Records by our own record layer, over a plain TCP socket. The records of all frames that are sent within one turn leave in one
  * write. While a write waits for the peer, nothing more is sealed: what waits then can still be dropped.
@@ -26,6 +32,8 @@ export class TakenHand implements StreamHand {
   /** Records whose write has not ended. */
   private waiting: RecordBuffer | undefined
   private flushing = false
+  private lastChunkAt = Number.NEGATIVE_INFINITY
+  private pause: NodeJS.Timeout | undefined
   private gone = false
 
   constructor(taken: TakenConnection, events: StreamHandEvents) {
@@ -57,7 +65,7 @@ export class TakenHand implements StreamHand {
     this.source.begin(joined(head, this.taken.plaintext))
     this.events.onChunk(this.taken.ciphertext)
     if (this.gone) return
-    this.raw.on('data', (chunk: Uint8Array) => this.events.onChunk(chunk))
+    this.raw.on('data', this.handleData)
     this.raw.resume()
   }
 
@@ -94,6 +102,17 @@ export class TakenHand implements StreamHand {
     }
     this.dispose()
     this.raw.destroy()
+  }
+
+  private readonly handleData = (chunk: Uint8Array): void => {
+    this.events.onChunk(chunk)
+    const now = performance.now()
+    const isBulk = chunk.length >= BULK_BYTES && now - this.lastChunkAt < PAUSE_MS
+    this.lastChunkAt = now
+    if (!isBulk || chunk.length >= FULL_BYTES || this.gone) return
+    this.raw.pause()
+    if (this.pause) this.pause.refresh()
+    else this.pause = setTimeout(() => this.raw.resume(), PAUSE_MS)
   }
 
   /** A buffer with room for the record of so many bytes, and with the records before it that are due. */
@@ -151,6 +170,7 @@ export class TakenHand implements StreamHand {
   private dispose(): void {
     if (this.gone) return
     this.gone = true
+    clearTimeout(this.pause)
     this.out?.release()
     this.out = undefined
     this.layer.dispose()

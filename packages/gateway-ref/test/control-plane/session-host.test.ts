@@ -1,5 +1,6 @@
 import { FrameType } from '@twinbore/core'
 import { IpAddress } from '@twinbore/core/address'
+import { StreamChannel } from '@twinbore/core/io'
 import { seededRandom } from '@twinbore/core/runtime'
 import { udpPacket } from '@twinbore/core/testing'
 import { nodeCrypto } from '@twinbore/dtls/io'
@@ -41,6 +42,7 @@ function world(options: Partial<GatewayOptions> = {}, { withDatagrams = true } =
     onEvent.run?.(text)
   }
   const host = new SessionHost({
+    openStream: ({ socket }, handlers, packets) => new StreamChannel(socket, handlers, packets),
     config,
     clock,
     random: seededRandom(7),

@@ -13,6 +13,7 @@ import type { Milliseconds } from '@twinbore/core/runtime'
 import { type FlowDuplex, openDatagramSocket, type UdpSocket } from '@twinbore/tun/io'
 import { EventEmitter } from 'eventemitter3'
 import { Carrier, type SessionEntry } from '../../data-plane/session-table.ts'
+import { streamCipher } from '../../data-plane/stream/io/stream-ciphers.ts'
 import type { TunnelOutlets } from '../../data-plane/tunnel-side.ts'
 import { GatewayError } from '../../errors.ts'
 import type { RunnableTunnel } from '../../gateway.ts'
@@ -55,7 +56,7 @@ export class TunnelClient extends EventEmitter<TunnelClientEvents> implements Ru
     super()
     this.options = options
     this.log = options.log ?? silentLogger
-    this.control = new ControlClient(options)
+    this.control = new ControlClient({ recordCipher: streamCipher, ...options })
     this.datagrams = new ClientDatagrams(
       {
         onOpened: (path, maxPayload) => {

@@ -8,6 +8,7 @@ import type { PlaneSettings } from '../../data-plane/engine.ts'
 import { openDataPlane } from '../../data-plane/io/open-data-plane.ts'
 import { planeFacts } from '../../data-plane/io/plane-facts.ts'
 import { streamCipher } from '../../data-plane/stream/io/stream-ciphers.ts'
+import { StreamOpener } from '../../data-plane/stream/io/stream-opener.ts'
 import type { Egress, EgressSettings, Translation } from '../../egress/egress.ts'
 import { createEgress } from '../../egress/io/create-egress.ts'
 import { loadServerIdentity, readPem, type ServerIdentity } from '../../identity/io/server-identity.ts'
@@ -39,6 +40,7 @@ export interface RunningGateway {
   readonly egress: Egress
   readonly host: SessionHost
   readonly plane: DataPlane
+  readonly streams: StreamOpener
   readonly undo: UndoList
 }
 
@@ -103,6 +105,7 @@ async function compose(config: GatewayConfig, options: ComposeOptions, undo: Und
   undo.add(() => egress.stop())
   await egress.start()
 
+  const streams = new StreamOpener(log)
   host = new SessionHost({
     config,
     clock: systemClock,
@@ -110,6 +113,7 @@ async function compose(config: GatewayConfig, options: ComposeOptions, undo: Und
     log,
     leases,
     datagramPort: bound.socket && bound.port,
+    openStream: streams.open,
     factsOf: username => authenticator.factsOf(username),
     events: {
       ...options.events,
@@ -138,7 +142,7 @@ async function compose(config: GatewayConfig, options: ComposeOptions, undo: Und
 
   const accepting = host
   listener.on('tunnel', attempt => accepting.acceptTunnel(attempt))
-  return { identity, authenticator, listener, bound, egress, host, plane, undo }
+  return { identity, authenticator, listener, bound, egress, host, plane, streams, undo }
 }
 
 async function checkCredentials(

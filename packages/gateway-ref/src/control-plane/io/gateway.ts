@@ -3,6 +3,7 @@ import { EventEmitter } from 'eventemitter3'
 import type { GatewayConfig } from '../../config/gateway-config.ts'
 import type { DataPlane } from '../../data-plane/data-plane.ts'
 import type { PlaneStats } from '../../data-plane/engine.ts'
+import type { StreamRecordStats } from '../../data-plane/stream/io/stream-opener.ts'
 import type { Egress, EgressSettings } from '../../egress/egress.ts'
 import { SocketsEgress, type SocketsEgressStats } from '../../egress/sockets/io/sockets-egress.ts'
 import { GatewayError } from '../../errors.ts'
@@ -40,6 +41,8 @@ export interface GatewayStats {
   /** Dropped packets by the name of the reason; reasons without drops are absent. */
   readonly drops: Readonly<Record<string, number>>
   readonly control: ReturnType<RunningGateway['listener']['stats']>
+  /** Who made the records of the stream channels. */
+  readonly streams: StreamRecordStats
   /** Absent without a datagram channel. */
   readonly datagram: PlaneStats['datagram']
   /** The UDP socket of the datagram channels; absent without them. */
@@ -99,13 +102,14 @@ export class Gateway extends EventEmitter<GatewayEvents> implements RunnableGate
   stats(): GatewayStats | undefined {
     const { running } = this
     if (!running) return undefined
-    const { host, plane, listener, egress } = running
+    const { host, plane, listener, egress, streams } = running
     const { drops, datagram, socket, translator, device } = plane.stats()
     return {
       sessions: host.size,
       dataPlane: { driver: plane.driver, restarts: plane.restarts },
       drops,
       control: listener.stats(),
+      streams: streams.stats(),
       datagram,
       socket,
       translator,

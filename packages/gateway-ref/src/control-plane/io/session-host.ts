@@ -9,14 +9,7 @@ import {
   type TunnelParameters,
   wantsPsk,
 } from '@twinbore/core'
-import {
-  type Driver,
-  drive,
-  type LoginContext,
-  type SessionGrant,
-  StreamChannel,
-  type TunnelAttempt,
-} from '@twinbore/core/io'
+import { type Driver, drive, type LoginContext, type SessionGrant, type TunnelAttempt } from '@twinbore/core/io'
 import type { Clock, Milliseconds, Random } from '@twinbore/core/runtime'
 import type { UserFacts } from '../../auth/authenticator.ts'
 import type { GatewayConfig } from '../../config/gateway-config.ts'
@@ -54,8 +47,8 @@ export interface SessionHostOptions {
   readonly log: Logger
   readonly leases: AddressLeases
   readonly events: SessionHostEvents
-  /** @defaultValue `StreamChannel` */
-  readonly openStream?: OpenStream
+  /** Makes the stream channel of a session. */
+  readonly openStream: OpenStream
   /** The UDP port that is announced; `undefined` without a datagram channel. */
   readonly datagramPort: number | undefined
   /** What is known of a user; `undefined` when they may not come in (any more). */
@@ -84,7 +77,7 @@ export class SessionHost implements LiveSessionHost {
     this.options = options
     this.config = options.config
     this.clock = options.clock
-    this.openStream = options.openStream ?? openStreamChannel
+    this.openStream = options.openStream
     this.inPlane = new PlaneSessions({
       capacity: numbersFor(options.config.session.maxSessions),
       log: options.log,
@@ -331,5 +324,3 @@ export class SessionHost implements LiveSessionHost {
     this.plane.command({ type: 'remove-session', session: live.index })
   }
 }
-
-const openStreamChannel: OpenStream = ({ socket }, handlers, packets) => new StreamChannel(socket, handlers, packets)
