@@ -16,7 +16,7 @@ const hello = concat(
 test('whole records pass on, however the bytes fall, and are counted', () => {
   const random = seededRandom(3)
   const stream = concat(hello, record(20, 1), record(23, 500), record(22, 40), record(23, 1), record(23, 16_640, 5))
-  for (let round = 0; round < 50; round++) {
+  for (let round = 0; round < 20; round++) {
     const cutter = new RecordCutter()
     const passed: Uint8Array[] = []
     for (const chunk of cutAnywhere(stream, bound => randomBelow(random, bound))) {
@@ -28,11 +28,11 @@ test('whole records pass on, however the bytes fall, and are counted', () => {
         expect(at).toBeLessThanOrEqual(records.length)
       }
     }
-    expect(concat(...passed)).toEqual(stream)
+    expect(Buffer.compare(concat(...passed), stream)).toBe(0)
     expect(cutter.incomplete).toHaveLength(0)
     expect(cutter.applicationRecords).toBe(3)
     expect(cutter.recordsAfterChange).toBe(4)
-    expect(cutter.lastRecord).toEqual(record(23, 16_640, 5))
+    expect(Buffer.compare(cutter.lastRecord!, record(23, 16_640, 5))).toBe(0)
     expect(cutter.helloRandom).toEqual(clientRandom)
     expect(cutter.foreign).toBe(false)
   }

@@ -296,7 +296,8 @@ test('any bytes, and any change of good ones, are read to an end without a throw
   const random = seededRandom(seed)
   const next = (bound: number) => randomBelow(random, bound)
   for (let run = 0; run < runs; run++) {
-    const suite = tlsSuite(...suiteNames[next(suiteNames.length)]!)!
+    const [version, name] = suiteNames[next(suiteNames.length)]!
+    const suite = tlsSuite(version, name)!
     const maker = new RecordMaker(suite)
     const contents = Array.from({ length: 1 + next(6) }, () => {
       const bytes = random.fill(new Uint8Array(next(next(5) === 0 ? 5000 : 60)))
