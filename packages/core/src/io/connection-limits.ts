@@ -12,8 +12,10 @@ export interface ControlConnection {
   secured: boolean
   /** Requests so far. */
   requests: number
-  /** Whether a request is being answered. */
-  busy: boolean
+  /** Whether a request waits for its reply. Then there must not be another one. */
+  awaitsReply: boolean
+  /** Requests whose replies are not with the operating system yet. */
+  busy: number
 }
 
 /**
@@ -59,7 +61,8 @@ export class ConnectionLimits {
       localPort,
       secured: false,
       requests: 0,
-      busy: false,
+      awaitsReply: false,
+      busy: 0,
     }
     const timer = setTimeout(() => raw.destroy(), this.deadlineMs)
     timer.unref()

@@ -138,7 +138,7 @@ export class ControlListener extends EventEmitter<ControlListenerEvents> {
         clearTimeout(this.timer)
         resolve()
       }
-      for (const connection of this.limits.connections()) if (!connection.busy) connection.raw.destroy()
+      for (const connection of this.limits.connections()) if (connection.busy === 0) connection.raw.destroy()
       if (this.limits.size === 0) this.onEmpty()
     })
     return this.closing
@@ -195,18 +195,21 @@ export class ControlListener extends EventEmitter<ControlListenerEvents> {
 
   private handleRequest(request: IncomingMessage, response: ServerResponse): void {
     const connection = this.connectionOf.get(request.socket)
-    if (!connection || connection.busy || this.closing) {
-      if (connection?.busy) this.counters.add('pipelined')
+    if (!connection || connection.awaitsReply || this.closing) {
+      if (connection?.awaitsReply) this.counters.add('pipelined')
       request.socket.destroy()
       return
     }
-    connection.busy = true
+    connection.awaitsReply = true
+    connection.busy++
     const exchange = this.nextExchange++
     this.exchanges.set(exchange, { response, connection })
     response.sendDate = false
     response.on('close', () => {
-      connection.busy = false
-      if (this.exchanges.delete(exchange)) this.login.abandonExchange(exchange)
+      connection.busy--
+      if (!this.exchanges.delete(exchange)) return
+      connection.awaitsReply = false
+      this.login.abandonExchange(exchange)
     })
     if (++connection.requests > MAX_REQUESTS_PER_CONNECTION) {
       this.respond(exchange, refusalPage(503, 'Too many requests on one connection'), true)
@@ -247,8 +250,8 @@ export class ControlListener extends EventEmitter<ControlListenerEvents> {
 
   private handleConnect(request: IncomingMessage, socket: TLSSocket, head: Uint8Array): void {
     const connection = this.connectionOf.get(socket)
-    if (!connection || connection.busy || this.closing) {
-      if (connection?.busy) this.counters.add('pipelined')
+    if (!connection || connection.awaitsReply || this.closing) {
+      if (connection?.awaitsReply) this.counters.add('pipelined')
       socket.destroy()
       return
     }
@@ -258,10 +261,12 @@ export class ControlListener extends EventEmitter<ControlListenerEvents> {
       socket.resume()
       return
     }
-    connection.busy = true
+    connection.awaitsReply = true
+    connection.busy++
     this.counters.add('tunnelsAsked')
     const attempt = tunnelAttempt(socket, head, headerLines(request.rawHeaders), connection, accepted => {
-      connection.busy = false
+      connection.awaitsReply = false
+      connection.busy--
       if (!accepted) return
       this.counters.add('tunnelsAccepted')
       this.release(connection)
@@ -354,6 +359,8 @@ export class ControlListener extends EventEmitter<ControlListenerEvents> {
     const headers = reply.headers.flatMap(line => [...line])
     headers.push('Content-Length', String(reply.body.length))
     headers.push('Connection', close || this.closing ? 'close' : 'Keep-Alive')
+    // The peer may have the reply, and ask on, before its end is told here.
+    entry.connection.awaitsReply = false
     entry.response.writeHead(reply.status, headers).end(reply.body)
   }
 
