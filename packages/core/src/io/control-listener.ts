@@ -280,11 +280,12 @@ export class ControlListener extends EventEmitter<ControlListenerEvents> {
     error: NodeJS.ErrnoException,
     socket: { writable: boolean; end(text: string): void; destroy(): void },
   ): void {
-    this.counters.add('malformedRequests')
+    // Also when a connection ends that was taken over.
     if (!socket.writable || error.code === 'ECONNRESET') {
       socket.destroy()
       return
     }
+    this.counters.add('malformedRequests')
     const status = error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request'
     socket.end(`HTTP/1.1 ${status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`)
   }

@@ -67,6 +67,18 @@ describe('checking', () => {
     expect(hasher.load).toBe(0)
   })
 
+  test('lets addresses take turns', async () => {
+    const hasher = new PasswordHasher({ concurrency: 1 })
+    const record = await hashPassword('right', cheap)
+    const order: string[] = []
+    const verify = async (address: string) => {
+      await hasher.verify('right', record, address, never)
+      order.push(address)
+    }
+    await Promise.all(['a', 'a', 'a', 'a', 'b', 'b', 'c'].map(verify))
+    expect(order.join('')).toBe('aabcaba')
+  })
+
   test('gives up waiting work when it is aborted, and keeps its place free', async () => {
     const hasher = new PasswordHasher({ concurrency: 1, maxWaiting: 1 })
     const record = await hashPassword('right', cheap)

@@ -5,34 +5,40 @@ import { defaultScryptCosts, type PasswordRecord, type ScryptCosts } from '../pa
 export interface PasswordHasherOptions {
   /** Passwords checked at the same time; each takes a thread of Node's pool (4 by default). @defaultValue 2 */
   readonly concurrency?: number
-  /** Passwords waiting; a further one is refused as `busy`. @defaultValue 64 */
+  /** Passwords waiting; a further one is refused as `busy`. @defaultValue 1024 */
   readonly maxWaiting?: number
-  /** The same of one client address, so that one can't keep out all. @defaultValue 8 */
+  /**
+   * The same of one client address, so that one can't keep out all; many clients may share one behind a translator.
+   * @defaultValue 128
+   */
   readonly maxWaitingPerAddress?: number
 }
 
-interface Job {
-  readonly address: string
-  start(): void
-}
+/** Begins a check whose turn has come. */
+type Job = () => void
 
-/** Checks passwords with scrypt, off the main thread, and never more than it was told at once. */
+/**
+ * Checks passwords with scrypt, off the main thread, and never more than it was told at once. Addresses take turns, so that
+ * many checks of one don't keep the others waiting.
+ */
 export class PasswordHasher {
   private running = 0
-  private readonly waiting: Job[] = []
+  private waitingCount = 0
+  /** Jobs by address, the address whose turn it is first. */
+  private readonly waiting = new Map<string, Set<Job>>()
   private readonly concurrency: number
   private readonly maxWaiting: number
   private readonly maxWaitingPerAddress: number
 
   constructor(options: PasswordHasherOptions = {}) {
     this.concurrency = options.concurrency ?? 2
-    this.maxWaiting = options.maxWaiting ?? 64
-    this.maxWaitingPerAddress = options.maxWaitingPerAddress ?? 8
+    this.maxWaiting = options.maxWaiting ?? 1024
+    this.maxWaitingPerAddress = options.maxWaitingPerAddress ?? 128
   }
 
   /** Passwords being checked and waiting. */
   get load(): number {
-    return this.running + this.waiting.length
+    return this.running + this.waitingCount
   }
 
   /**
@@ -55,7 +61,7 @@ export class PasswordHasher {
       return timingSafeEqual(hash, record.hash) ? 'match' : 'mismatch'
     } finally {
       this.running -= 1
-      this.waiting.shift()?.start()
+      this.next()?.()
     }
   }
 
@@ -64,24 +70,38 @@ export class PasswordHasher {
       this.running += 1
       return true
     }
-    const own = this.waiting.filter(job => job.address === address).length
-    if (this.waiting.length >= this.maxWaiting || own >= this.maxWaitingPerAddress) return false
+    const jobs = this.waiting.get(address) ?? new Set()
+    if (this.waitingCount >= this.maxWaiting || jobs.size >= this.maxWaitingPerAddress) return false
     return new Promise((resolve, reject) => {
-      const job: Job = {
-        address,
-        start: () => {
-          signal.removeEventListener('abort', giveUp)
-          this.running += 1
-          resolve(true)
-        },
+      const job: Job = () => {
+        signal.removeEventListener('abort', giveUp)
+        this.running += 1
+        resolve(true)
       }
       const giveUp = () => {
-        this.waiting.splice(this.waiting.indexOf(job), 1)
+        this.waitingCount -= 1
+        jobs.delete(job)
+        if (jobs.size === 0) this.waiting.delete(address)
         reject(signal.reason as Error)
       }
       signal.addEventListener('abort', giveUp, { once: true })
-      this.waiting.push(job)
+      jobs.add(job)
+      this.waiting.set(address, jobs)
+      this.waitingCount += 1
     })
+  }
+
+  /** Takes the oldest job of the address whose turn it is; then it is the next one's. */
+  private next(): Job | undefined {
+    for (const [address, jobs] of this.waiting) {
+      this.waiting.delete(address)
+      this.waitingCount -= 1
+      const [job] = jobs
+      jobs.delete(job!)
+      if (jobs.size > 0) this.waiting.set(address, jobs)
+      return job
+    }
+    return undefined
   }
 }
 
