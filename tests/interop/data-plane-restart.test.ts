@@ -1,0 +1,111 @@
+// A data plane that dies is replaced within a second: sessions, addresses and DTLS associations stay, and a stock client
+// notices nothing but a pause.
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type LabCertificates, makeCertificates } from '../lab/certificates.ts'
+import { corporateAddress, gatewayAddress, LabNetwork } from '../lab/lab-network.ts'
+import type { LabProcess } from '../lab/lab-process.ts'
+import { needs } from '../lab/needs.ts'
+import { connectOpenconnect, endOpenconnect, tunnelAddresses } from '../lab/openconnect.ts'
+import {
+  download,
+  longestGap,
+  nextAnswer,
+  ping,
+  reach,
+  readPing,
+  startFileServer,
+  startPing,
+  upload,
+} from '../lab/traffic.ts'
+import { configureGateway } from '../lab/twinbore.ts'
+import { Workspace } from '../lab/workspace.ts'
+
+const failingGateway = fileURLToPath(new URL('../lab/failing-gateway.mjs', import.meta.url))
+const megabyte = 1024 * 1024
+
+needs(
+  'root',
+  'tun',
+  'ip',
+  'openssl',
+  'openconnect',
+  'ping',
+  'nft',
+)('the data plane of a gateway', () => {
+  describe.each(['kernel', 'translate'] as const)('with the way out %s', mode => {
+    let network: LabNetwork
+    let workspace: Workspace
+    let certificates: LabCertificates
+    let gateway: LabProcess
+    let client: LabProcess
+
+    beforeAll(async () => {
+      workspace = new Workspace()
+      network = await LabNetwork.create()
+      certificates = await makeCertificates(workspace)
+      const config = await configureGateway(workspace, {
+        certificates,
+        config: { egress: { mode }, session: { dpdSeconds: 30 }, dataPlane: { driver: 'worker' } },
+      })
+      gateway = network.start('gateway', process.execPath, [failingGateway, config], { keepInputOpen: true })
+      await gateway.waitFor(/ready worker/)
+      await startFileServer(network)
+      const server = { url: `https://${gatewayAddress}`, serverPin: certificates.gatewayPin }
+      client = await connectOpenconnect(network, { ...server, user: 'alice', passwords: ['secret'] })
+      await reach(network, corporateAddress)
+    })
+    afterAll(async () => {
+      await network?.close()
+      workspace?.remove()
+    })
+
+    async function die(way: 'throw' | 'exit' | 'hang'): Promise<number> {
+      const since = gateway.mark
+      gateway.write(`${way}\n`)
+      const [, milliseconds] = await gateway.waitFor(/replaced after (\d+) ms/, { since })
+      return Number(milliseconds)
+    }
+
+    test.each(['exit', 'throw', 'hang'] as const)(
+      'can %s: it is replaced, and pings go on over the same association',
+      async way => {
+        const mark = client.mark
+        const addresses = tunnelAddresses(client)
+        const pinging = startPing(network, corporateAddress, 0.02)
+        await nextAnswer(pinging)
+        const milliseconds = await die(way)
+        await nextAnswer(pinging)
+        const gap = longestGap(pinging)
+        await readPing(pinging)
+        console.log(`${mode}, ${way}: replaced after ${milliseconds} ms, gap of ${gap.toFixed(0)} ms`)
+        expect(client.output.slice(mark)).not.toMatch(/Established|handshake|reconnect|dead peer|rekey/i)
+        expect(tunnelAddresses(client)).toEqual(addresses)
+        expect(gateway.output).toMatch(/died and is started anew/)
+      },
+    )
+
+    test('sessions can be opened, used and ended afterwards', async () => {
+      await endOpenconnect(client)
+      const server = { url: `https://${gatewayAddress}`, serverPin: certificates.gatewayPin }
+      client = await connectOpenconnect(network, { ...server, user: 'alice', passwords: ['secret'] })
+      await reach(network, corporateAddress)
+      expect(await ping(network, corporateAddress)).toMatchObject({ received: 3 })
+    })
+
+    // With `translate` the flows of the one that died are lost with its mappings.
+    test.runIf(mode === 'kernel').each([
+      ['down', download],
+      ['up', upload],
+    ] as const)('a transfer %s goes on to its end with equal SHA-256', async (_, transfer) => {
+      const mark = client.mark
+      const running = transfer(network, 200 * megabyte)
+      await new Promise(resolve => setTimeout(resolve, 400))
+      await die('exit')
+      const { bytes, here, there } = await running
+      expect(bytes).toBe(200 * megabyte)
+      expect(here).toBe(there)
+      expect(client.output.slice(mark)).not.toMatch(/Established|handshake|reconnect|dead peer|rekey/i)
+    })
+  })
+})

@@ -1,0 +1,39 @@
+// A gateway whose data plane can be made to die: one word a line on standard input says how.
+//   node failing-gateway.mjs CONFIG        throw | exit | hang
+// It reaches into what is private, so that the product needs no way of dying on request.
+import { createInterface } from 'node:readline'
+
+const dist = new URL('../../packages/gateway-ref/dist/', import.meta.url)
+const { Gateway } = await import(new URL('control-plane/io/gateway.js', dist))
+const { loadConfigFile } = await import(new URL('config/io/load-config.js', dist))
+const { createLogger } = await import(new URL('log/io/create-logger.js', dist))
+
+const { config } = await loadConfigFile(process.argv[2], process.env)
+const gateway = new Gateway(config, { log: createLogger(config.log), preferredDriver: 'worker' })
+await gateway.start()
+console.log(`ready ${gateway.stats().dataPlane.driver}`)
+
+const ways = {
+  // A permit without an App-ID: no control plane sends that.
+  throw: plane => plane.post({ type: 'permit', session: 0 }),
+  exit: plane => {
+    void plane.worker.terminate()
+    plane.wake.signal()
+  },
+  // The main thread looks at a heart that beats no more.
+  hang: plane => {
+    plane.status = new Int32Array(new SharedArrayBuffer(16)).fill(1)
+  },
+}
+for await (const word of createInterface({ input: process.stdin })) {
+  const { plane } = gateway.running
+  const before = plane.restarts
+  const began = performance.now()
+  const died = setInterval(() => {
+    if (plane.restarts === before || !plane.latest) return
+    clearInterval(died)
+    console.log(`replaced after ${(performance.now() - began).toFixed(0)} ms`)
+  }, 1)
+  ways[word](plane)
+}
+await gateway.stop()
