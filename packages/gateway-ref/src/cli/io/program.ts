@@ -22,6 +22,7 @@ export function buildProgram(context: ProgramContext): Command {
   prepare(program, context)
 
   addGatewayCommands(program, context)
+  addDoctorCommand(program, context)
   addUserCommands(program, context)
   addConnectCommand(program, context)
   addDemoCommand(program, context)
@@ -51,6 +52,18 @@ function addGatewayCommands(program: Command, context: ProgramContext): void {
     .action(async (options: { config: string; effective?: boolean }) => {
       const { checkConfigCommand } = await import('./check-config-command.ts')
       await checkConfigCommand(options, context)
+    })
+}
+
+function addDoctorCommand(program: Command, context: ProgramContext): void {
+  program
+    .command('doctor')
+    .description('say what this computer offers a gateway, and what is used instead of what it does not')
+    .option('-c, --config <file>', 'also say whether the gateway of this configuration could start')
+    .addHelpText('after', doctorHelp)
+    .action(async (options: { config?: string }) => {
+      const { doctorCommand } = await import('./doctor-command.ts')
+      await doctorCommand(options, context)
     })
 }
 
@@ -195,6 +208,14 @@ Examples:
   $ twinbore check-config --config gateway.yaml
   gateway.yaml:7: pool.ipv4: '192.168.77.0/33' is not an IPv4 prefix; write e.g. 192.168.77.0/24
   $ twinbore check-config --config gateway.yaml --effective | jq .session`
+
+const doctorHelp = `
+Examples:
+  $ twinbore doctor
+  $ sudo twinbore doctor --config gateway.yaml
+
+One line for each thing: ok, less (with what is used instead), or missing (the gateway can't start; exit code 1). A running
+gateway has its ports in use: they are found missing then.`
 
 const userHelp = `
 Examples:
