@@ -94,7 +94,8 @@ needs(
     })
 
     // With `translate` the flows of the one that died are lost with its mappings.
-    test.runIf(mode === 'kernel').each([
+    if (mode === 'translate') return
+    test.each([
       ['down', download],
       ['up', upload],
     ] as const)('a transfer %s goes on to its end with equal SHA-256', async (_, transfer) => {

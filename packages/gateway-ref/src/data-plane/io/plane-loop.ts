@@ -132,6 +132,8 @@ export class PlaneLoop {
     for (let command = takeCommand(); command !== undefined; command = takeCommand()) {
       this.commandsTaken = (this.commandsTaken + 1) | 0
       this.engine.handleCommand(command, clock.now())
+      // There may be many at once, at a restart.
+      Atomics.add(status, StatusWord.heartbeat, 1)
       taken++
     }
     return taken

@@ -32,7 +32,7 @@ const RING_BYTES = 1 << 20
 const ACTIVITY_INTERVAL_MS = 50
 /** The heartbeat is looked at this often; so many looks without one, and the worker is replaced. It beats every 100 ms at least. */
 const LOOK_INTERVAL_MS = 100
-const MOST_LOOKS = 5
+const MOST_LOOKS = 4
 /** How long a worker may take to begin, and to end. */
 const START_TIMEOUT_MS = 20_000
 const END_TIMEOUT_MS = 5_000
