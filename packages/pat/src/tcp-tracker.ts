@@ -29,6 +29,9 @@ export const TcpState = {
 export const outbound = 0
 export const inbound = 1
 
+/** Flags of segments that may change the state of an established session. */
+const changing = TcpFlag.syn | TcpFlag.fin | TcpFlag.rst
+
 /** Whether a segment may open a session: SYN alone, with whatever data. */
 export function isOpening(flags: number): boolean {
   return (flags & (TcpFlag.syn | TcpFlag.ack | TcpFlag.rst | TcpFlag.fin)) === TcpFlag.syn
@@ -61,6 +64,13 @@ export function trackTcpSegment(
   const flags = tcpFlags(view, at)
   const { windows } = sessions
   let state = sessions.state(session)
+  // Nearly all segments: data and acknowledgments of a connection that is open.
+  if (state === TcpState.established && (flags & changing) === 0) {
+    const belongs = windows.accept(session, direction, view, at, length, flags)
+    // The client is the owner of its session and may keep it; whoever is outside may not.
+    if (belongs || direction === outbound) sessions.expireAt(session, now + config.tcpEstablishedTtlMs, now)
+    return belongs
+  }
   if (isOpening(flags) && mayBeginAnew(sessions, session, state, direction, view, at)) {
     // A repeated SYN may come without the data of the first (RFC 7413 §4.1.3), which still can be acknowledged.
     const repeated = isOpeningState(state) && windows.repeatsOpening(session, direction, view, at)
@@ -69,7 +79,6 @@ export function trackTcpSegment(
     return true
   }
   if (!windows.accept(session, direction, view, at, length, flags)) {
-    // The client is the owner of its session and may keep it; whoever is outside may not.
     if (direction === outbound && isIdleClass(state)) sessions.expireAt(session, now + config.tcpEstablishedTtlMs, now)
     return false
   }
