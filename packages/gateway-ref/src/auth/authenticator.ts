@@ -5,6 +5,14 @@ export interface UserFacts {
   readonly groups: readonly string[]
   /** Addresses reserved for this user; the pool is asked for them first. */
   readonly addresses: readonly string[]
+  /** What this user's sessions may carry, where it differs from what the configuration says. */
+  readonly rate?: UserRate
+}
+
+/** Bits per second, by direction; `Infinity` is no limit, and what is absent is as the configuration says. */
+export interface UserRate {
+  readonly upload?: number
+  readonly download?: number
 }
 
 /** Why a login was refused. The client never hears it; the log does. */

@@ -1,7 +1,9 @@
 import { IpAddress } from '@twinbore/core/address'
 import { type ConfigPath, type ConfigProblem, formatValue } from '../config/config-problem.ts'
+import { RATE_TEXT, readRate } from '../config/setting.ts'
 import { nearest } from '../config/suggestion.ts'
 import type { YamlSource } from '../config/yaml-source.ts'
+import type { UserRate } from './authenticator.ts'
 import { fromBase32 } from './base32.ts'
 import { type PasswordRecord, parsePasswordRecord } from './password-record.ts'
 
@@ -15,6 +17,8 @@ export interface User {
   readonly groups: readonly string[]
   readonly disabled: boolean
   readonly addresses: readonly IpAddress[]
+  /** What it says goes before the configuration. */
+  readonly rate: UserRate | undefined
 }
 
 /** What a users file holds. Problems are errors, each with its line; users with a problem are left out. */
@@ -23,7 +27,7 @@ export interface UsersTable {
   readonly problems: readonly ConfigProblem[]
 }
 
-const knownKeys = ['password', 'otp', 'groups', 'disabled', 'addresses']
+const knownKeys = ['password', 'otp', 'groups', 'disabled', 'addresses', 'rate']
 
 /** Whether a name can stand in a users file: 1 to 64 of `A-Z a-z 0-9 . _ @ + -`, the first a letter or digit. */
 export function isUsersFileName(name: string): boolean {
@@ -74,6 +78,7 @@ function readUser(name: string, value: unknown, report: (path: ConfigPath, messa
     ),
     disabled: readFlag(record.disabled, report),
     addresses: readList(record.addresses, 'addresses', report, text => IpAddress.parse(text)),
+    rate: readRates(record.rate, report),
   }
 }
 
@@ -94,6 +99,22 @@ function readOtpSecret(value: unknown, report: Report): Uint8Array | undefined {
   if (secret && secret.length >= 16) return secret
   report(['otp'], 'holds no secret of 16 bytes or more in base32; write e.g. { secret: ... }, 26 letters or more')
   return undefined
+}
+
+function readRates(value: unknown, report: Report): UserRate | undefined {
+  if (value === undefined || value === null) return undefined
+  if (!isRecord(value)) {
+    report(['rate'], `${formatValue(value)} is not a section; write e.g. { upload: 50 Mbit/s, download: none }`)
+    return undefined
+  }
+  const rates: { upload?: number; download?: number } = {}
+  for (const [key, text] of Object.entries(value)) {
+    const read = typeof text === 'string' ? readRate(text) : undefined
+    if (key !== 'upload' && key !== 'download') report(['rate', key], 'unknown key; known here: upload, download')
+    else if (!read) report(['rate', key], `${formatValue(text)} is not ${RATE_TEXT}`)
+    else rates[key] = read.bitsPerSecond ?? Number.POSITIVE_INFINITY
+  }
+  return rates
 }
 
 function readFlag(value: unknown, report: Report): boolean {

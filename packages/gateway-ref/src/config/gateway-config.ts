@@ -79,6 +79,8 @@ export interface SessionConfig {
   readonly cookieSeconds: number
   readonly maxSessions: number
   readonly maxSessionsPerUser: number
+  /** In bits per second, by direction. */
+  readonly rate: { readonly upload: number | undefined; readonly download: number | undefined }
 }
 
 export interface DatagramConfig {

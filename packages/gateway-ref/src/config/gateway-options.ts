@@ -115,6 +115,8 @@ export interface SessionOptions {
   readonly maxSessions?: number | undefined
   /** Most sessions of one user at once. @defaultValue 16 */
   readonly maxSessionsPerUser?: number | undefined
+  /** What one session may send (`upload`) and get (`download`), such as `50 Mbit/s`; `none` is no limit. @defaultValue none */
+  readonly rate?: { readonly upload?: string | undefined; readonly download?: string | undefined } | undefined
 }
 
 export interface DatagramOptions {

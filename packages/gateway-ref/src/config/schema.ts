@@ -12,6 +12,7 @@ import {
   pem,
   portRange,
   prefix,
+  rate,
   section,
   wholeNumber,
   word,
@@ -183,6 +184,17 @@ const session: z.ZodType<GatewayConfig['session']> = section(
     maxSessionsPerUser: wholeNumber(1, 1_000_000, 'a number of sessions', 16)
       .describe('Most sessions of one user at once.')
       .default(16),
+    rate: section(
+      {
+        upload: rate('50 Mbit/s').describe('Most that a client may send.').prefault('none'),
+        download: rate('200 Mbit/s').describe('Most that a client may get.').prefault('none'),
+      },
+      '{ upload: 50 Mbit/s, download: 200 Mbit/s }',
+    )
+      .describe(
+        'What one session may carry, in IP packets, such as 50 Mbit/s (kbit/s, Mbit/s, Gbit/s); none is no limit. The users file may say otherwise for a user.',
+      )
+      .prefault({}),
   },
   '{ maxSeconds: 3600 }',
 ).describe('How long sessions live, and how many there may be.')

@@ -54,6 +54,33 @@ export function duration(example: number, from = 0): z.ZodType<number> {
   return wholeNumber(from, 31_536_000, 'a number of seconds', example)
 }
 
+const bitsOf: Readonly<Record<string, number>> = { k: 1e3, M: 1e6, G: 1e9 }
+
+/** Bits per second from text such as `50 Mbit/s`, from 64 kbit/s; `undefined` for `none`. */
+export function readRate(text: string): { readonly bitsPerSecond: number | undefined } | undefined {
+  if (text === 'none') return { bitsPerSecond: undefined }
+  const match = /^(\d{1,6}(?:\.\d{1,3})?) ?([kMG])bit\/s$/.exec(text)
+  const bitsPerSecond = match ? Math.round(Number(match[1]) * bitsOf[match[2]!]!) : 0
+  return bitsPerSecond >= LEAST_RATE ? { bitsPerSecond } : undefined
+}
+
+/** Slower than this a tunnel is of no use, and its keepalives get lost. */
+const LEAST_RATE = 64_000
+
+/** What a limit of a rate may be. */
+export const RATE_TEXT = "a rate such as 50 Mbit/s, from 64 kbit/s, or 'none'"
+
+/** Bits per second; `none` is `undefined`. */
+export function rate(example: string): z.ZodType<number | undefined> {
+  const message = wrong(RATE_TEXT, example)
+  return z.string(message).transform((text, context) => {
+    const read = readRate(text)
+    if (read) return read.bitsPerSecond
+    context.issues.push({ code: 'custom', message: message.error({ input: text }), input: text })
+    return z.NEVER
+  })
+}
+
 export function flag(example: boolean): z.ZodType<boolean> {
   return z.boolean(wrong('true or false', String(example)))
 }

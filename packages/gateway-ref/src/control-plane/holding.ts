@@ -1,5 +1,6 @@
 import type { ActiveChannel, SessionRecord } from '@twinbore/core'
 import type { DataPlane } from '../data-plane/data-plane.ts'
+import type { SessionRate } from '../data-plane/rate-limits.ts'
 import { Carrier } from '../data-plane/session-table.ts'
 import type { LeasedAddresses } from './address-leases.ts'
 import type { SessionFacts } from './session-facts.ts'
@@ -23,6 +24,8 @@ export interface Holding<Live extends LivePlace> {
   /** The App-ID and key of the newest stream's datagram channel; no App-ID when it has none. */
   appId: Uint8Array | undefined
   pskKey: Uint8Array
+  /** What the data plane lets it carry. */
+  rate: SessionRate
   /** Family of the addresses that client and gateway talk with, and the link MTU between them. */
   outerFamily: 4 | 6
   linkMtu: number
@@ -44,6 +47,7 @@ export function newHolding<Live extends LivePlace>(
     userAgent,
     appId: undefined,
     pskKey,
+    rate: {},
     outerFamily: 4,
     linkMtu: 0,
     bytesOutbound: 0,

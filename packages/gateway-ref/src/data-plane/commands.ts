@@ -1,5 +1,6 @@
 import type { FrameType } from '@twinbore/core'
 import type { AssociationSnapshot } from '@twinbore/dtls'
+import type { SessionRate } from './rate-limits.ts'
 import type { Carrier, SessionEntry } from './session-table.ts'
 
 /** Which destinations clients may not reach, as text: prefixes and addresses. What it means is in `denied-destinations.ts`. */
@@ -31,6 +32,8 @@ export type PlaneCommand =
   | { readonly type: 'set-carrier'; readonly session: number; readonly carrier: Carrier }
   /** The longest packet towards the client. */
   | { readonly type: 'set-mtu'; readonly session: number; readonly mtu: number }
+  /** What a session may send and get, from now on. */
+  | { readonly type: 'set-rate'; readonly session: number; readonly rate: SessionRate }
   /** For the ingress guard, from now on. */
   | { readonly type: 'set-destinations'; readonly destinations: DestinationPolicy }
   /**

@@ -9,6 +9,7 @@ import { DatagramSide } from './datagram-side.ts'
 import { destinationsOf } from './denied-destinations.ts'
 import type { PlaneEvent } from './events.ts'
 import { GatewayDataPlane } from './gateway-data-plane.ts'
+import { RateLimits } from './rate-limits.ts'
 import { SessionTable } from './session-table.ts'
 
 /** What a data plane is, in plain values: the same for one of another thread. Addresses are 4 or 16 bytes. */
@@ -70,6 +71,7 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
   readonly fromStreams: PacketBatch
   private readonly hands: PlaneHands
   private readonly sessions: SessionTable
+  private readonly rates: RateLimits
   private readonly plane: GatewayDataPlane
   private readonly datagrams: DatagramSide | undefined
   private readonly translator: Translator | undefined
@@ -81,6 +83,7 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
     const { events } = this
     const { device, socket, crypto, random, sequences } = hands
     this.sessions = new SessionTable(settings.capacity, hands.totals)
+    this.rates = new RateLimits(settings.capacity)
     this.activity = new ActivityLedger(this.sessions, settings.activityIntervalMs ?? 0)
     this.translator = settings.translation && new Translator({ ...settings.translation, random })
     const { sessions } = this
@@ -89,6 +92,7 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
       socket && new DatagramSide({ socket, sessions, events, crypto, random, maxAssociations, sequences })
     this.plane = new GatewayDataPlane({
       sessions,
+      rates: this.rates,
       device,
       outlets: {
         sendOnStream: hands.sendOnStream,
@@ -152,6 +156,9 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
         break
       case 'set-mtu':
         if (sessions.has(command.session)) sessions.mtus[command.session] = command.mtu
+        break
+      case 'set-rate':
+        if (sessions.has(command.session)) this.rates.set(command.session, command.rate)
         break
       case 'set-destinations':
         this.plane.setDestinations(destinationsOf(command.destinations))
@@ -230,6 +237,7 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
     datagrams?.permits.delete(session)
     datagrams?.close(session, sessions.associations[session] ?? -1, now)
     sessions.remove(session)
+    this.rates.set(session)
     this.activity.forget(session)
     this.events.push({ type: 'session-removed', session })
   }

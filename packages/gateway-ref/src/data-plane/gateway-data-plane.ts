@@ -6,6 +6,7 @@ import { coalescePackets, type PacketDevice } from '@twinbore/tun'
 import { deviceLayout } from './device-layout.ts'
 import { guardIngress } from './ingress-guard.ts'
 import { MtuGate } from './mtu-gate.ts'
+import type { RateLimits } from './rate-limits.ts'
 import { Carrier, type SessionTable } from './session-table.ts'
 import { type DatagramPath, type TunnelOutlets, TunnelSide } from './tunnel-side.ts'
 
@@ -18,6 +19,8 @@ export interface PacketTranslator {
 
 export interface GatewayDataPlaneOptions {
   readonly sessions: SessionTable
+  /** What sessions may send and get. @defaultValue everything */
+  readonly rates?: RateLimits | undefined
   readonly outlets: TunnelOutlets
   /** Towards the corporate network. */
   readonly device: PacketDevice
@@ -38,8 +41,8 @@ export interface GatewayDataPlaneOptions {
 /**
  * A gateway's pipelines over batches: a machine fed by whoever watches the socket and the device.
  *
- *     outbound: tunnel side -> check -> guard -> clamp -> coalesce -> translate -> device
- *     inbound:  device -> check -> translate -> session by destination -> MTU gate -> clamp -> tunnel side
+ *     outbound: tunnel side -> rate -> check -> guard -> clamp -> coalesce -> translate -> device
+ *     inbound:  device -> check -> translate -> session by destination -> rate -> MTU gate -> clamp -> tunnel side
  *
  * With a device of super-packets, what costs something per packet ends before `coalesce`, and begins again in the tunnel
  * side's send: between them packets of one flow travel as one.
@@ -115,7 +118,8 @@ export class GatewayDataPlane {
 
   /** Packets that came out of tunnels go to the device. */
   private forwardOutbound(batch: PacketBatch, now: Milliseconds): void {
-    const { sessions, translator, device } = this.options
+    const { sessions, rates, translator, device } = this.options
+    rates?.limitReceived(batch, now)
     checkPackets(batch)
     guardIngress(batch, sessions, this.destinations)
     clampMssToMtus(batch, sessions.mtus)
@@ -153,8 +157,9 @@ export class GatewayDataPlane {
   }
 
   private sendInbound(batch: PacketBatch, now: Milliseconds): void {
-    const { sessions, path } = this.options
+    const { sessions, rates, path } = this.options
     sessions.resolveDestinations(batch)
+    rates?.limitSent(batch, now)
     this.gate.check(batch, now)
     clampMssToMtus(batch, sessions.mtus)
     this.tunnels.send(batch, path, now)

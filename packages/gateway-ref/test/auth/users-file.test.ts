@@ -76,6 +76,19 @@ ben: { disabled: true }
     expect(await readFile(file, 'utf8')).toBe(before)
   })
 
+  test('takes rates of a user, and tells what is none', async () => {
+    await writeFile(
+      file,
+      'anna: { rate: { upload: 10 Mbit/s, download: none } }\nben: { rate: { up: 1 Mbit/s, upload: 1 MB } }\n',
+    )
+    const { users, problems } = await readUsersFile(file)
+    expect(users.get('anna')!.rate).toEqual({ upload: 10e6, download: Number.POSITIVE_INFINITY })
+    expect(problems.map(({ message }) => message)).toEqual([
+      'unknown key; known here: upload, download',
+      "'1 MB' is not a rate such as 50 Mbit/s, from 64 kbit/s, or 'none'",
+    ])
+  })
+
   test('takes names that look like numbers for names', async () => {
     await writeFile(file, '007: { disabled: true }\ntrue: {}\n')
     expect([...(await readUsersFile(file)).users.keys()]).toEqual(['007', 'true'])

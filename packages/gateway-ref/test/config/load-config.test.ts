@@ -43,6 +43,7 @@ describe('a configuration file', () => {
         cookieSeconds: 300,
         maxSessions: 4096,
         maxSessionsPerUser: 16,
+        rate: {},
       },
       datagram: { enabled: true, dpdSeconds: 5 },
       mtu: 1400,

@@ -34,6 +34,11 @@ export const wrongConfigurations: readonly WrongConfiguration[] = [
     '10.9.0.0/16',
     `gateway.yaml:3: pool.ipv6: '10.9.0.0/16' is not an IPv6 prefix; write e.g. fd77:77::/64`,
   ],
+  [
+    'idleSeconds: 0',
+    'rate: { upload: 50 MB/s }',
+    `gateway.yaml:8: session.rate.upload: '50 MB/s' is not a rate such as 50 Mbit/s, from 64 kbit/s, or 'none'; write e.g. 50 Mbit/s`,
+  ],
   ['port: 443', 'port: 70000', `gateway.yaml:1: listen.port: '70000' is not a port from 0 to 65535; write e.g. 443`],
   ['port: 443', 'port: "443"', `gateway.yaml:1: listen.port: '443' is text; write the number without quotes, e.g. 443`],
   ['port: 443', 'prot: 443', `gateway.yaml:1: listen.prot: unknown key; did you mean 'port'?`],

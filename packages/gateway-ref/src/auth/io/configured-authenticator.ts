@@ -154,7 +154,8 @@ function accept(username: string, user: User | undefined): AuthenticationResult 
 }
 
 function factsOf(user: User): UserFacts {
-  return { groups: user.groups, addresses: user.addresses.map(String) }
+  const { groups, addresses, rate } = user
+  return { groups, addresses: addresses.map(String), ...(rate && { rate }) }
 }
 
 function reject(reason: RejectReason): AuthenticationResult {

@@ -76,6 +76,7 @@ export class PlaneSessions implements DataPlaneHost {
       const { index: session, mtu } = lease.live
       yield { type: 'install-session', session, entry: entryOf(lease, mtu), isRestored: true }
       if (!this.isDraining) yield permission(session, lease)
+      yield { type: 'set-rate', session, rate: lease.rate }
       yield* lease.live.restore()
     }
   }

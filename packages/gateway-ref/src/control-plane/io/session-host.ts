@@ -20,6 +20,7 @@ import { closeReasons, endReasonOf } from '../end-reasons.ts'
 import { type GrantInput, grantParameters } from '../grant-parameters.ts'
 import { bytesOf, factsOf, type Holding, newHolding } from '../holding.ts'
 import { leaseFor } from '../lease-for.ts'
+import { rateOf } from '../rate-of.ts'
 import { registryLimits } from '../registry-limits.ts'
 import type { SessionFacts } from '../session-facts.ts'
 import { numbersFor } from '../session-numbers.ts'
@@ -115,6 +116,7 @@ export class SessionHost implements LiveSessionHost {
       for (const { id, identity } of [...this.registry.sessions()]) {
         if (!this.options.factsOf(identity.username)) this.registry.end(id, 'terminated')
       }
+      for (const record of this.registry.sessions()) this.setRate(record)
     })
   }
 
@@ -238,6 +240,15 @@ export class SessionHost implements LiveSessionHost {
     return newHolding(addresses, { remoteAddress, userAgent: request.userAgent, pskKey })
   }
 
+  /** Tells the data plane what a session may carry, unless it knows. */
+  private setRate({ identity, lease }: Record): void {
+    if (!lease?.live) return
+    const rate = rateOf(this.config.session, this.options.factsOf(identity.username)?.rate)
+    if (rate.upload === lease.rate.upload && rate.download === lease.rate.download) return
+    lease.rate = rate
+    this.plane.command({ type: 'set-rate', session: lease.live.index, rate })
+  }
+
   private announce(record: Record, holding: Holding<LiveSession>): void {
     const { established, resumed } = this.options.events
     const facts = factsOf(record, this.plane)
@@ -278,6 +289,7 @@ export class SessionHost implements LiveSessionHost {
     holding.pskKey = attempt.pskKey
     holding.appId = datagram?.appId
     this.plane.command(permission(holding.live.index, holding))
+    this.setRate(record)
     this.streams.add(established.transport)
     const { live } = holding
     this.announce(record, holding)
@@ -320,6 +332,7 @@ export class SessionHost implements LiveSessionHost {
     holding.bytesOutbound = outbound
     holding.bytesInbound = inbound
     holding.live = undefined
+    holding.rate = {}
     this.inPlane.numbers.rest(live.index)
     this.plane.command({ type: 'remove-session', session: live.index })
   }
