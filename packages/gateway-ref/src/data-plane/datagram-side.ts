@@ -77,9 +77,11 @@ export class DatagramSide {
 
   /** Goes on with an association of a data plane that is gone. */
   install(command: PlaneCommand & { readonly type: 'install-association' }, now: Milliseconds): void {
-    const { socket, sessions, events } = this.options
+    const { socket, sessions, events, sequences } = this.options
     const { session, snapshot } = command
-    const endpoint = socket.endpoints.intern(command.address, command.port)
+    // What ended last may not have been told any more.
+    const hasEnded = sequences?.[2 * snapshot.association] === 0
+    const endpoint = hasEnded ? -1 : socket.endpoints.intern(command.address, command.port)
     const association = endpoint === -1 ? -1 : this.server.installAssociation(snapshot, endpoint, now)
     if (association !== snapshot.association) {
       // Known by another number, it would be taken for another one.

@@ -11,10 +11,10 @@ test('counts go on over a successor, levels are its own', () => {
       socket: { sendCalls: n },
       datagram: undefined,
     }) as unknown as PlaneStats
-  expect(addStats(stats(5, { replayed: 1, 'queue-full': 2 }), stats(3, { replayed: 4, malformed: 1 }))).toEqual({
+  expect(addStats(stats(5, { replayed: 1, queueFull: 2 }), stats(3, { replayed: 4, malformed: 1 }))).toEqual({
     sessions: 3,
     translator: undefined,
-    drops: { replayed: 5, 'queue-full': 2, malformed: 1 },
+    drops: { replayed: 5, queueFull: 2, malformed: 1 },
     device: { reads: 8 },
     socket: { sendCalls: 8 },
     datagram: undefined,

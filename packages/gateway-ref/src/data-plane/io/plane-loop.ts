@@ -136,6 +136,7 @@ export class PlaneLoop {
       Atomics.add(status, StatusWord.heartbeat, 1)
       taken++
     }
+    Atomics.store(status, StatusWord.taken, this.commandsTaken)
     return taken
   }
 

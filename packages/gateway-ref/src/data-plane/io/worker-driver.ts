@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks'
 import { Worker } from 'node:worker_threads'
-import { PacketBatch, Verdict } from '@twinbore/core/packet'
+import { DropReason, dropReasonName, PacketBatch, Verdict } from '@twinbore/core/packet'
 import type { Clock } from '@twinbore/core/runtime'
 import { WakeSignal } from '@twinbore/tun/io'
 import type { DeviceHandover } from '../../egress/egress.ts'
@@ -36,6 +36,9 @@ const MOST_LOOKS = 4
 /** How long a worker may take to begin, and to end. */
 const START_TIMEOUT_MS = 20_000
 const END_TIMEOUT_MS = 5_000
+/** How long a stop waits for what was commanded before. */
+const STOP_WAIT_MS = 500
+const STOP_STEP_MS = 5
 
 /**
  * A data plane on a thread of its own. The descriptors stay this thread's, so a worker that dies (by an exception, by its exit,
@@ -131,13 +134,15 @@ export class WorkerDriver implements DataPlane {
     const stats = before && latest ? addStats(before, latest) : (latest ?? before)!
     const dropped = this.toWorker.dropped + this.fromWorker.dropped
     if (dropped === 0) return stats
-    return { ...stats, drops: { ...stats.drops, [HANDOVER_DROPS]: dropped } }
+    // What found no room on its way from one thread to the other.
+    return { ...stats, drops: { ...stats.drops, [queueFull]: (stats.drops[queueFull] ?? 0) + dropped } }
   }
 
   async stop(): Promise<void> {
     if (this.isStopped) return
     this.isStopped = true
     clearInterval(this.looks)
+    await this.finishCommands()
     const ended = this.worker.terminate()
     this.wake.signal()
     await ended
@@ -149,6 +154,15 @@ export class WorkerDriver implements DataPlane {
     this.worker.postMessage(command)
     Atomics.add(this.status, StatusWord.posted, 1)
     this.wakeUp()
+  }
+
+  /** Associations are closed by command: their peers should hear of it. */
+  private async finishCommands(): Promise<void> {
+    const { status } = this
+    for (let waited = 0; waited < STOP_WAIT_MS; waited += STOP_STEP_MS) {
+      if (Atomics.load(status, StatusWord.taken) === Atomics.load(status, StatusWord.posted)) return
+      await new Promise(resolve => setTimeout(resolve, STOP_STEP_MS))
+    }
   }
 
   private wakeUp(): void {
@@ -240,8 +254,7 @@ export class WorkerDriver implements DataPlane {
 const entry = new URL(import.meta.url.replace(/\/src\/(.*\/)worker-driver\.ts$/, '/dist/$1worker-driver.js'))
 entry.pathname = entry.pathname.replace(/worker-driver\.js$/, 'worker-entry.js')
 
-/** The name of drops between the threads, among those of `DropReason`. */
-const HANDOVER_DROPS = 'handover-full'
+const queueFull = dropReasonName(DropReason.queueFull)
 
 function hrtimeMs(): number {
   const [seconds, nanoseconds] = process.hrtime()

@@ -36,6 +36,8 @@ export const StatusWord = {
   waits: 1,
   /** Counts commands that were posted. */
   posted: 2,
+  /** Counts those that were carried out. */
+  taken: 3,
 } as const
 export const STATUS_WORDS = 4
 
