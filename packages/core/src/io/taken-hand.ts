@@ -4,6 +4,7 @@ import { AlertDescription } from '../tls/record-format.ts'
 import { TlsFrameReader } from '../tls/tls-frame-reader.ts'
 import type { TlsRecordLayer } from '../tls/tls-record-layer.ts'
 import { RecordBuffer } from './record-buffer.ts'
+import { withStaticReads } from './static-reads.ts'
 import type { StreamHand, StreamHandEvents } from './stream-hand.ts'
 import type { TakenConnection } from './tls-tap.ts'
 
@@ -27,6 +28,8 @@ export class TakenHand implements StreamHand {
   private readonly layer: TlsRecordLayer
   private readonly events: StreamHandEvents
   private readonly taken: TakenConnection
+  /** Whether what comes in is told by events. */
+  private readonly readsChunks: boolean
   /** Records that leave with the next write. */
   private out: RecordBuffer | undefined
   /** Records whose write has not ended. */
@@ -37,17 +40,19 @@ export class TakenHand implements StreamHand {
   private gone = false
 
   constructor(taken: TakenConnection, events: StreamHandEvents) {
-    const { raw, layer } = taken
+    const { layer } = taken
     this.taken = taken
-    this.raw = raw
+    const raw = withStaticReads(taken.raw, this.handleData)
+    this.readsChunks = raw === undefined
+    this.raw = raw ?? taken.raw
     this.layer = layer
     this.events = events
     this.source = new TlsFrameReader(layer)
-    raw.setNoDelay(true)
-    raw.setTimeout(0)
-    raw.on('error', error => events.onError(error))
-    raw.on('end', () => events.onEnd())
-    raw.on('close', () => {
+    this.raw.setNoDelay(true)
+    this.raw.setTimeout(0)
+    this.raw.on('error', error => events.onError(error))
+    this.raw.on('end', () => events.onEnd())
+    this.raw.on('close', () => {
       this.dispose()
       events.onEnd()
     })
@@ -65,7 +70,7 @@ export class TakenHand implements StreamHand {
     this.source.begin(joined(head, this.taken.plaintext))
     this.events.onChunk(this.taken.ciphertext)
     if (this.gone) return
-    this.raw.on('data', this.handleData)
+    if (this.readsChunks) this.raw.on('data', this.handleData)
     this.raw.resume()
   }
 
