@@ -6,7 +6,7 @@ import { encodeStreamFrame, FrameType } from '@twinbore/core'
 import { nodeTlsCrypto, StreamChannel } from '@twinbore/core/io'
 import { PacketBatch } from '@twinbore/core/packet'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { needs, needs } from '../../../../tests/lab/needs.ts'
+import { needs } from '../../../../tests/lab/needs.ts'
 import { TlsTap, taps } from '../../src/io/tls-tap.ts'
 import type { TlsRecordLayer } from '../../src/tls/tls-record-layer.ts'
 import { makeAuthority } from '../login/support/certificates.ts'
@@ -139,77 +139,77 @@ const frame = (text: string) => encodeStreamFrame(FrameType.data, Buffer.from(te
 const packetOf = (text: string) => Buffer.from(text)
 
 needs('openssl')('openssl s_client', () => {
-describe.each(['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256'])(
-  'openssl s_client, %s',
-  suite => {
-    test('data both ways, key updates of its own, asked for and not, and its goodbye', async () => {
-      const connected = new Promise<Served>(resolve => {
-        onServed = resolve
+  describe.each(['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256'])(
+    'openssl s_client, %s',
+    suite => {
+      test('data both ways, key updates of its own, asked for and not, and its goodbye', async () => {
+        const connected = new Promise<Served>(resolve => {
+          onServed = resolve
+        })
+        const args = [
+          's_client',
+          '-connect',
+          `127.0.0.1:${port}`,
+          '-CAfile',
+          authority.caFile,
+          '-tls1_3',
+          '-ciphersuites',
+          suite,
+        ]
+        const { child, says } = start('openssl', args)
+        await says(/---\n[\s\S]*Verify return code: 0 \(ok\)[\s\S]*---\n/)
+        child.stdin.write('hello\n')
+        await says(/ready/)
+        const { channel, layer, packets, lost, until } = await connected
+        child.stdin.write(frame('first'))
+        await until(() => packets.length === 1)
+        // A line that begins with k or K is a command: new keys, without and with a request for ours.
+        child.stdin.write('k\n')
+        await says(/KEYUPDATE/)
+        child.stdin.write(frame('second'))
+        await until(() => packets.length === 2)
+        expect(layer.keyUpdates).toBe(1)
+        expect(layer.keyUpdateDue).toBe(false)
+        child.stdin.write('K\n')
+        await says(/KEYUPDATE[\s\S]*KEYUPDATE/)
+        child.stdin.write(frame('third'))
+        await until(() => packets.length === 3)
+        expect(packets).toEqual(['first', 'second', 'third'])
+        expect(layer.keyUpdates).toBe(2)
+        expect(layer.keyUpdateDue).toBe(true)
+        const answer = packetOf('from the gateway')
+        channel.sendPacket(answer, 0, answer.length)
+        await says(/from the gateway/)
+        expect(layer.keyUpdates).toBe(3)
+        child.stdin.write('Q\n')
+        expect(await lost).toBe('ended')
       })
-      const args = [
-        's_client',
-        '-connect',
-        `127.0.0.1:${port}`,
-        '-CAfile',
-        authority.caFile,
-        '-tls1_3',
-        '-ciphersuites',
-        suite,
-      ]
-      const { child, says } = start('openssl', args)
-      await says(/---\n[\s\S]*Verify return code: 0 \(ok\)[\s\S]*---\n/)
-      child.stdin.write('hello\n')
-      await says(/ready/)
-      const { channel, layer, packets, lost, until } = await connected
-      child.stdin.write(frame('first'))
-      await until(() => packets.length === 1)
-      // A line that begins with k or K is a command: new keys, without and with a request for ours.
-      child.stdin.write('k\n')
-      await says(/KEYUPDATE/)
-      child.stdin.write(frame('second'))
-      await until(() => packets.length === 2)
-      expect(layer.keyUpdates).toBe(1)
-      expect(layer.keyUpdateDue).toBe(false)
-      child.stdin.write('K\n')
-      await says(/KEYUPDATE[\s\S]*KEYUPDATE/)
-      child.stdin.write(frame('third'))
-      await until(() => packets.length === 3)
-      expect(packets).toEqual(['first', 'second', 'third'])
-      expect(layer.keyUpdates).toBe(2)
-      expect(layer.keyUpdateDue).toBe(true)
-      const answer = packetOf('from the gateway')
-      channel.sendPacket(answer, 0, answer.length)
-      await says(/from the gateway/)
-      expect(layer.keyUpdates).toBe(3)
-      child.stdin.write('Q\n')
-      expect(await lost).toBe('ended')
-    })
-  },
-)
+    },
+  )
 })
 
 needs('gnutls-cli')('gnutls-cli', () => {
-test('data both ways, and keys that it renews in band', async () => {
-  const connected = new Promise<Served>(resolve => {
-    onServed = resolve
+  test('data both ways, and keys that it renews in band', async () => {
+    const connected = new Promise<Served>(resolve => {
+      onServed = resolve
+    })
+    const args = ['--x509cafile', authority.caFile, '--inline-commands', '--priority', 'NORMAL:-VERS-ALL:+VERS-TLS1.3']
+    const { child, says } = start('gnutls-cli', [...args, '-p', `${port}`, '127.0.0.1'])
+    await says(/Simple Client Mode/)
+    child.stdin.write('hello\n')
+    await says(/ready/)
+    const { channel, layer, packets, lost, until } = await connected
+    child.stdin.write(frame('first\n'))
+    await until(() => packets.length === 1)
+    child.stdin.write('^rekey^\n')
+    await says(/rekey|Rekey|key update/i)
+    child.stdin.write(frame('second\n'))
+    await until(() => packets.length === 2)
+    expect(layer.keyUpdates).toBeGreaterThan(0)
+    const answer = packetOf('from the gateway\n')
+    channel.sendPacket(answer, 0, answer.length)
+    await says(/from the gateway/)
+    child.stdin.end()
+    expect(await lost).toBe('ended')
   })
-  const args = ['--x509cafile', authority.caFile, '--inline-commands', '--priority', 'NORMAL:-VERS-ALL:+VERS-TLS1.3']
-  const { child, says } = start('gnutls-cli', [...args, '-p', `${port}`, '127.0.0.1'])
-  await says(/Simple Client Mode/)
-  child.stdin.write('hello\n')
-  await says(/ready/)
-  const { channel, layer, packets, lost, until } = await connected
-  child.stdin.write(frame('first\n'))
-  await until(() => packets.length === 1)
-  child.stdin.write('^rekey^\n')
-  await says(/rekey|Rekey|key update/i)
-  child.stdin.write(frame('second\n'))
-  await until(() => packets.length === 2)
-  expect(layer.keyUpdates).toBeGreaterThan(0)
-  const answer = packetOf('from the gateway\n')
-  channel.sendPacket(answer, 0, answer.length)
-  await says(/from the gateway/)
-  child.stdin.end()
-  expect(await lost).toBe('ended')
-})
 })
