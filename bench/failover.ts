@@ -46,7 +46,14 @@ async function run(words: Words): Promise<void> {
       ['twinbore, openconnect', 'twinbore', 'openconnect'],
       ...vs.map(peer => [`${peer}, openconnect`, peer, 'openconnect'] as const),
     ] as const) {
-      const setup: TunnelSetup = { client, stream: false, aes256: false, egress: 'translate', dpdSeconds }
+      const setup: TunnelSetup = {
+        client,
+        stream: false,
+        aes256: false,
+        egress: 'translate',
+        driver: 'auto',
+        dpdSeconds,
+      }
       pairs.push({ label, client, tunnel: await openCandidate(name, setup) })
     }
     for (let round = 1; round <= rounds; round += 1) {

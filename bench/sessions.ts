@@ -15,7 +15,7 @@ import {
   type SessionCandidate,
 } from './harness/session-load.ts'
 import { fairness, quantile } from './harness/statistics.ts'
-import { type Bench, sharedOptions, type Words } from './harness/words.ts'
+import { type Bench, drivers, sharedOptions, type Words } from './harness/words.ts'
 import type { EchoAnswer } from './load/generator.ts'
 
 interface Plan {
@@ -44,6 +44,7 @@ export const sessions: Bench = {
     sessions: { type: 'string', value: 'N', help: 'sessions at once (200)' },
     concurrency: { type: 'string', value: 'N', help: 'logins at once (8)' },
     window: { type: 'string', value: 'N', help: 'packets that are on the way at once (64)' },
+    driver: sharedOptions.driver,
     seconds: sharedOptions.seconds(4),
   },
   run,
@@ -52,6 +53,7 @@ export const sessions: Bench = {
 async function run(words: Words): Promise<void> {
   const vs = words.list('vs', ['ocserv'])
   const { rounds } = words
+  const driver = words.choice('driver', drivers, 'auto')
   const plan: Plan = {
     sessions: words.number('sessions', 200),
     concurrency: words.number('concurrency', 8),
@@ -64,7 +66,7 @@ async function run(words: Words): Promise<void> {
   const candidates: Loaded[] = []
   try {
     for (const name of ['twinbore', ...vs] as const) {
-      const candidate = await openSessionCandidate(name, plan.sessions + 32)
+      const candidate = await openSessionCandidate(name, plan.sessions + 32, driver)
       const loaded = { candidate, load: candidate.startLoad(), flooder: candidate.startLoad() }
       candidates.push(loaded)
       // A few sessions that do not count: afterwards code is warm, and memory holds what the first one brings.
@@ -79,7 +81,7 @@ async function run(words: Words): Promise<void> {
     for (const { candidate } of candidates) await candidate.close()
   }
   const passwords = Object.fromEntries(candidates.map(({ candidate: { name } }) => [name, passwordHashes[name]]))
-  const result = recorder.finish('sessions', { vs, rounds, ...plan, payloadBytes, passwords }, words.json)
+  const result = recorder.finish('sessions', { vs, rounds, ...plan, driver, payloadBytes, passwords }, words.json)
   compareCandidates(result)
 }
 

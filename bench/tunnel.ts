@@ -12,7 +12,7 @@ import { Recorder } from './harness/result.ts'
 import { addRoundTrips, endRoundTrips, measureRoundTrips, startRoundTrips } from './harness/round-trips.ts'
 import { flood } from './harness/small-packets.ts'
 import { median } from './harness/statistics.ts'
-import { type Bench, sharedOptions, UsageError, type Words } from './harness/words.ts'
+import { type Bench, drivers, sharedOptions, UsageError, type Words } from './harness/words.ts'
 
 type Direction = 'up' | 'down'
 
@@ -36,6 +36,7 @@ export const tunnel: Bench = {
     udp64: { type: 'boolean', help: '64-byte UDP packets in place of TCP' },
     egress: { type: 'string', value: 'MODE', help: 'way out of our gateway: translate or kernel (translate)' },
     aes256: { type: 'boolean', help: 'AES-256-GCM for everyone who has it, in place of what the ends choose' },
+    driver: sharedOptions.driver,
     seconds: sharedOptions.seconds(4),
   },
   run,
@@ -48,6 +49,7 @@ async function run(words: Words): Promise<void> {
     stream: words.flag('stream'),
     aes256: words.flag('aes256'),
     egress: words.choice('egress', ['translate', 'kernel'], 'translate'),
+    driver: words.choice('driver', drivers, 'auto'),
   }
   const direction = words.choice('direction', ['up', 'down', 'both'], 'both')
   const directions: readonly Direction[] = direction === 'both' ? ['up', 'down'] : [direction]
@@ -67,8 +69,10 @@ async function run(words: Words): Promise<void> {
 
   const recorder = new Recorder()
   const candidates: Candidate[] = []
+  let driver: string | undefined
   try {
     for (const name of ['twinbore', ...present] as const) candidates.push(await prepare(name, setup, plan, directions))
+    driver = (await gatewayStats(candidates[0]!.gateway)).dataPlane.driver
     for (let round = 1; round <= rounds; round += 1) {
       for (const candidate of candidates) {
         const label = `round ${round} of ${rounds}: ${candidate.name}`
@@ -85,7 +89,11 @@ async function run(words: Words): Promise<void> {
   }
   const ciphers = Object.fromEntries(candidates.map(({ name, cipher }) => [name, cipher]))
   const { address: _, ...asked } = plan
-  const result = recorder.finish('tunnel', { vs: present, rounds, ...setup, family, ...asked, ciphers }, words.json)
+  const result = recorder.finish(
+    'tunnel',
+    { vs: present, rounds, ...setup, driver, family, ...asked, ciphers },
+    words.json,
+  )
   compareCandidates(result)
 }
 

@@ -13,6 +13,7 @@ import { cpuNanoseconds } from './cpu-time.ts'
 import { startBenchGateway } from './gateway.ts'
 import type { BenchNeed } from './needs.ts'
 import { progress } from './progress.ts'
+import type { Driver } from './words.ts'
 
 export const tunnelPeers = ['ocserv', 'wireguard-go', 'openvpn'] as const
 export type TunnelPeer = (typeof tunnelPeers)[number]
@@ -31,6 +32,7 @@ export interface TunnelSetup {
   /** AES-256-GCM in place of what the two ends choose. */
   readonly aes256: boolean
   readonly egress: 'translate' | 'kernel'
+  readonly driver: Driver
   /** Silence after which a datagram channel is probed. @defaultValue what the programs come with */
   readonly dpdSeconds?: number
 }
@@ -85,6 +87,7 @@ const connectors: Readonly<
     const config = {
       ...usualConfig(certificates),
       egress: { mode: setup.egress },
+      dataPlane: { driver: setup.driver },
       session: dpdSeconds === undefined ? {} : { dpdSeconds },
       datagram: dpdSeconds === undefined ? {} : { dpdSeconds },
     }

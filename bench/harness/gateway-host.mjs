@@ -4,9 +4,8 @@ import { createInterface } from 'node:readline'
 import { createLogger, Gateway, loadConfigFile } from '@twinbore/gateway-ref'
 
 const { config } = await loadConfigFile(process.argv[2], process.env)
-const gateway = new Gateway(config, {
-  log: createLogger({ ...config.log, level: 'warn' }, process.stderr, process.env),
-})
+const log = createLogger({ ...config.log, level: 'warn' }, process.stderr, process.env)
+const gateway = new Gateway(config, { log, preferredDriver: 'worker' })
 createInterface({ input: process.stdin }).on('line', async line => {
   if (line === 'collect') {
     // What finalizers release goes with the second collection.

@@ -11,6 +11,7 @@ import { Workspace } from '../../tests/lab/workspace.ts'
 import type { Command, EchoAnswer, EchoCommand, OpenAnswer, OpenCommand } from '../load/generator.ts'
 import { startBenchGateway } from './gateway.ts'
 import { progress } from './progress.ts'
+import type { Driver } from './words.ts'
 
 export type SessionGateway = 'twinbore' | 'ocserv'
 
@@ -45,7 +46,11 @@ export interface LoadProcess {
 }
 
 /** Starts a gateway that takes so many sessions of one user, and an echo beyond it. */
-export async function openSessionCandidate(name: SessionGateway, maxSessions: number): Promise<SessionCandidate> {
+export async function openSessionCandidate(
+  name: SessionGateway,
+  maxSessions: number,
+  driver: Driver,
+): Promise<SessionCandidate> {
   progress(`setting up ${name}`)
   const workspace = new Workspace()
   const network = await LabNetwork.create()
@@ -64,7 +69,7 @@ export async function openSessionCandidate(name: SessionGateway, maxSessions: nu
     await echo.waitFor(/ready/)
     const gateway =
       name === 'twinbore'
-        ? await startOurs(network, workspace, usualConfig(certificates), maxSessions)
+        ? await startOurs(network, workspace, { ...usualConfig(certificates), dataPlane: { driver } }, maxSessions)
         : await startOcserv(network, workspace, {
             certificates,
             users: {},

@@ -32,7 +32,15 @@ export const sharedOptions = {
     value: 'N',
     help: `length of one measurement (${fallback})`,
   }),
-} as const
+  driver: {
+    type: 'string',
+    value: 'NAME',
+    help: "what moves our gateway's packets: auto, worker, loop or portable (auto, as in the program)",
+  },
+} as const satisfies Record<string, BenchOption | ((...words: never[]) => BenchOption)>
+
+export const drivers = ['auto', 'worker', 'loop', 'portable'] as const
+export type Driver = (typeof drivers)[number]
 
 /** The values of options, read with their meaning. Every method throws `UsageError` for a value without sense. */
 export class Words {
