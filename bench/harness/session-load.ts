@@ -25,7 +25,8 @@ export const passwordHashes: Readonly<Record<SessionGateway, string>> = {
 export const payloadBytes = 1200
 
 const echoPort = 7
-const program = (name: string): string => fileURLToPath(new URL(`../load/${name}`, import.meta.url))
+const generatorProgram = fileURLToPath(new URL('../load/generator.ts', import.meta.url))
+const echoProgram = fileURLToPath(new URL('../load/udp-echo.ts', import.meta.url))
 const typescript = ['--import', import.meta.resolve('tsx')]
 
 export interface SessionCandidate {
@@ -62,7 +63,7 @@ export async function openSessionCandidate(
     const certificates = await makeCertificates(workspace)
     const echo = network.start('corporate', process.execPath, [
       ...typescript,
-      program('udp-echo.ts'),
+      echoProgram,
       corporateAddress,
       `${echoPort}`,
     ])
@@ -106,7 +107,7 @@ async function cheapPasswordFile(workspace: Workspace): Promise<string> {
 }
 
 function startLoad(network: LabNetwork, words: readonly string[]): LoadProcess {
-  const load = network.start('client', process.execPath, [...typescript, program('generator.ts'), ...words], {
+  const load = network.start('client', process.execPath, [...typescript, generatorProgram, ...words], {
     keepInputOpen: true,
   })
   const ask = async <T>(command: Command, timeoutMs: number): Promise<T> => {
