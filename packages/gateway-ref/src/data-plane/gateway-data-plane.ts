@@ -4,6 +4,7 @@ import type { Milliseconds } from '@twinbore/core/runtime'
 import type { PatOutput } from '@twinbore/pat'
 import { coalescePackets, type PacketDevice } from '@twinbore/tun'
 import { deviceLayout } from './device-layout.ts'
+import { FairShares } from './fair-shares.ts'
 import { guardIngress } from './ingress-guard.ts'
 import { MtuGate } from './mtu-gate.ts'
 import type { RateLimits } from './rate-limits.ts'
@@ -42,7 +43,7 @@ export interface GatewayDataPlaneOptions {
  * A gateway's pipelines over batches: a machine fed by whoever watches the socket and the device.
  *
  *     outbound: tunnel side -> rate -> check -> guard -> clamp -> coalesce -> translate -> device
- *     inbound:  device -> check -> translate -> session by destination -> rate -> MTU gate -> clamp -> tunnel side
+ *     inbound:  device -> check -> translate -> session by destination -> fair shares -> rate -> MTU gate -> clamp -> tunnel side
  *
  * With a device of super-packets, what costs something per packet ends before `coalesce`, and begins again in the tunnel
  * side's send: between them packets of one flow travel as one.
@@ -63,6 +64,8 @@ export class GatewayDataPlane {
   /** ICMP errors of the MTU gate, one at a time. */
   private readonly errors: PacketBatch
   private readonly gate: MtuGate
+  /** Of the sessions whose packets wait in the device. */
+  private readonly shares = new FairShares()
   private destinations: RouteTable
 
   constructor(options: GatewayDataPlaneOptions) {
@@ -105,7 +108,10 @@ export class GatewayDataPlane {
     const drained = !batch.full
     checkPackets(batch)
     this.options.translator?.translateInbound(batch, now)
-    this.sendInbound(batch, now)
+    this.options.sessions.resolveDestinations(batch)
+    this.shares.police(batch, now)
+    this.shares.settle(drained, now)
+    this.sendToSessions(batch, now)
     this.drainTranslator(now)
     return drained
   }
@@ -157,8 +163,13 @@ export class GatewayDataPlane {
   }
 
   private sendInbound(batch: PacketBatch, now: Milliseconds): void {
+    this.options.sessions.resolveDestinations(batch)
+    this.sendToSessions(batch, now)
+  }
+
+  /** Owners are sessions. */
+  private sendToSessions(batch: PacketBatch, now: Milliseconds): void {
     const { sessions, rates, path } = this.options
-    sessions.resolveDestinations(batch)
     rates?.limitSent(batch, now)
     this.gate.check(batch, now)
     clampMssToMtus(batch, sessions.mtus)

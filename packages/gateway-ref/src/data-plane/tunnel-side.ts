@@ -8,6 +8,7 @@ import {
 import { DropReason, PacketBatch, type PacketBatchOptions, Verdict, wholePacketBytes } from '@twinbore/core/packet'
 import type { Milliseconds } from '@twinbore/core/runtime'
 import { type DatagramSocket, Segmenter } from '@twinbore/tun'
+import { FairShares } from './fair-shares.ts'
 import { Carrier, type SessionTable } from './session-table.ts'
 
 /** Opens and seals the records of datagram channels in place; `DtlsServer` and `DtlsAssociation` of `@twinbore/dtls` fit. */
@@ -38,7 +39,7 @@ const OUTGOING_SLOTS = 128
 /**
  * The half of a data plane that faces the tunnels, the same for a gateway and for a client:
  *
- *     receive: datagrams -> open records -> session -> frame type off   (control frames leave to the session machines)
+ *     receive: datagrams -> fair shares -> open records -> session -> frame type off   (control frames leave to the session machines)
  *     send:    super-packets cut -> frame type on -> seal records -> datagrams   (stream packets leave to their channel)
  *
  * What is received lies where the socket put it. What is sent is copied into a batch of its own, packet by packet, with
@@ -56,6 +57,8 @@ export class TunnelSide {
   /** Packets of a super-packet for a stream channel. */
   private readonly toStream: PacketBatch
   private readonly segmenter = new Segmenter()
+  /** Of those whose datagrams wait in the socket. */
+  private readonly shares = new FairShares()
   private incoming: PacketBatch
   private layoutOf: DatagramSocket | undefined
 
@@ -89,6 +92,8 @@ export class TunnelSide {
     const batch = this.incoming
     batch.reset()
     path.socket.receive(batch)
+    this.shares.police(batch, now)
+    this.shares.settle(path.socket.drained, now)
     path.records.openDatagrams(batch, now)
     this.sessions.resolveAssociations(batch)
     unwrapDatagramFrames(batch, (slot, type) => {

@@ -1,0 +1,131 @@
+import { DropReason, type PacketBatch, Verdict, wholePacketBytes } from '@twinbore/core/packet'
+import type { Milliseconds } from '@twinbore/core/runtime'
+
+/** A queue that was not empty for so long is a standing one; bursts are gone sooner (RFC 8289 §4.3). */
+const PATIENCE_MS = 100
+/** Shares are counted over this time, and then changed. */
+const WINDOW_MS = 10
+const DECREASE = 0.8
+const INCREASE = 1.25
+/** So many windows without a standing queue and without a drop, and the work is over. */
+const CALM_WINDOWS = 20
+
+/**
+ * Keeps a source that many share, such as the receive buffer of a UDP socket, from being filled by a few. As long as the
+ * source is drained now and then it does nothing. When it has not been for 100 ms, packets come faster than they are
+ * handled, and soon the system drops whatever it has no room for. From then on those who take most are cut down, before the
+ * costly steps, to a level that sinks while the queue stands and rises when it does not, but never below an equal share
+ * (the idea of AFD: "Approximate fairness through differential dropping", Pan et al. 2003). Those below the level lose
+ * nothing. When all take the same, nobody is cut down.
+ *
+ * Owners of packets are small integers of any kind. Memory: 12 bytes an owner, from the first overload on.
+ */
+export class FairShares {
+  private standingSince: Milliseconds | undefined
+  private isActive = false
+  private bytes = new Float64Array(0)
+  private windows = new Uint32Array(0)
+  /** The number of the window under way; owners with another one have taken nothing in it. */
+  private window = 0
+  private windowBegan: Milliseconds = 0
+  /** Most bytes of one owner in a millisecond. */
+  private level = Number.POSITIVE_INFINITY
+  /** Most bytes of one owner in this window. */
+  private allowance = Number.POSITIVE_INFINITY
+  private owners = 0
+  private passed = 0
+  private largest = 0
+  private dropped = 0
+  private wasDrained = false
+  private calm = 0
+
+  /** Whether the source is overloaded. */
+  get active(): boolean {
+    return this.isActive
+  }
+
+  /** Stage, right behind the source: drops, as `rateLimited`, what is beyond the level. */
+  police(batch: PacketBatch, now: Milliseconds): void {
+    if (!this.isActive) {
+      if (this.standingSince === undefined || now - this.standingSince < PATIENCE_MS) return
+      this.begin(now)
+    }
+    if (now - this.windowBegan >= WINDOW_MS) this.endWindow(now)
+    for (let slot = 0; slot < batch.count; slot++) {
+      if (batch.verdicts[slot] === Verdict.forward) this.count(batch, slot)
+    }
+  }
+
+  /** Tells whether the source was drained: call it after each batch. */
+  settle(drained: boolean, now: Milliseconds): void {
+    if (drained) {
+      this.standingSince = undefined
+      this.wasDrained = true
+    } else this.standingSince ??= now
+  }
+
+  private count(batch: PacketBatch, slot: number): void {
+    const owner = batch.owners[slot]!
+    if (owner < 0) return
+    if (owner >= this.bytes.length) this.grow(owner)
+    const length = batch.segments[slot] === 1 ? batch.lengths[slot]! : wholePacketBytes(batch, slot)
+    let taken = length
+    if (this.windows[owner] === this.window) taken += this.bytes[owner]!
+    else {
+      this.windows[owner] = this.window
+      this.owners++
+    }
+    this.bytes[owner] = taken
+    if (taken > this.largest) this.largest = taken
+    // The packet that reaches the allowance still passes, so that everybody has at least one.
+    if (taken - length >= this.allowance) {
+      this.dropped++
+      batch.drop(slot, DropReason.rateLimited)
+    } else this.passed += length
+  }
+
+  private begin(now: Milliseconds): void {
+    this.isActive = true
+    this.level = Number.POSITIVE_INFINITY
+    this.calm = 0
+    this.beginWindow(now, WINDOW_MS)
+  }
+
+  private endWindow(now: Milliseconds): void {
+    const time = now - this.windowBegan
+    const stands = this.standingSince !== undefined && !this.wasDrained
+    if (!stands) this.level *= INCREASE
+    else if (this.owners > 0) {
+      const equal = this.passed / this.owners
+      this.level = Math.max(equal, Math.min(this.level * time, this.largest) * DECREASE) / time
+    }
+    this.calm = stands || this.dropped > 0 ? 0 : this.calm + 1
+    if (this.calm < CALM_WINDOWS) this.beginWindow(now, time)
+    else {
+      this.isActive = false
+      this.allowance = Number.POSITIVE_INFINITY
+    }
+  }
+
+  /** @param before - how long the window before it took: what waited meanwhile comes now. */
+  private beginWindow(now: Milliseconds, before: Milliseconds): void {
+    this.window = (this.window + 1) >>> 0
+    this.windowBegan = now
+    this.allowance = this.level * Math.max(WINDOW_MS, before)
+    this.owners = 0
+    this.passed = 0
+    this.largest = 0
+    this.dropped = 0
+    this.wasDrained = false
+  }
+
+  private grow(owner: number): void {
+    const size = Math.max(1024, 2 ** Math.ceil(Math.log2(owner + 1)))
+    const bytes = new Float64Array(size)
+    bytes.set(this.bytes)
+    this.bytes = bytes
+    const windows = new Uint32Array(size)
+    windows.set(this.windows)
+    this.windows = windows
+  }
+}
