@@ -93,8 +93,22 @@ needs(
       expect(await ping(network, corporateAddress)).toMatchObject({ received: 3 })
     })
 
+    // The last of them.
+    const loseDevice = () =>
+      test('an interface that is deleted ends the gateway, and says why', async () => {
+        const since = gateway.mark
+        const links = await network.mustRun('gateway', 'ip', ['-o', 'link', 'show', 'type', 'tun'])
+        await network.mustRun('gateway', 'ip', ['link', 'delete', /: (tb\d+)/.exec(links)![1]!])
+        await gateway.waitFor(/the gateway stops: its device is lost/, { since })
+        expect(gateway.output.slice(since)).not.toMatch(/started anew/)
+        await gateway.waitFor(/gateway stopped/, { since })
+      })
+
     // With `translate` the flows of the one that died are lost with its mappings.
-    if (mode === 'translate') return
+    if (mode === 'translate') {
+      loseDevice()
+      return
+    }
     test.each([
       ['down', download],
       ['up', upload],
@@ -108,5 +122,6 @@ needs(
       expect(here).toBe(there)
       expect(client.output.slice(mark)).not.toMatch(/Established|handshake|reconnect|dead peer|rekey/i)
     })
+    loseDevice()
   })
 })

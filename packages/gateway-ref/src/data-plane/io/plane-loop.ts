@@ -64,6 +64,8 @@ export class PlaneLoop {
   private statsAt = Number.NEGATIVE_INFINITY
   private statsOf = -1
   private commandsTaken = 0
+  /** The device is gone, and with it all there is to do. */
+  private isOver = false
 
   constructor(engine: DataPlaneEngine, hands: PlaneLoopHands) {
     this.engine = engine
@@ -71,12 +73,20 @@ export class PlaneLoop {
     this.streams = engine.fromStreams
   }
 
-  /** Works for a while, then returns so that the event loop has its turn. */
-  turn(): void {
+  /** Works for a while, then returns so that the event loop has its turn. False when there is nothing more to do. */
+  turn(): boolean {
     const until = this.hands.clock.now() + TURN_MS
     do {
       this.once()
-    } while (this.hands.clock.now() < until)
+    } while (!this.isOver && this.hands.clock.now() < until)
+    return !this.isOver
+  }
+
+  /** Ends the loop: nothing can be read or written any more. */
+  lose(reason: string): void {
+    if (this.isOver) return
+    this.isOver = true
+    this.hands.report({ events: [], lost: reason })
   }
 
   /** Waits once and does what there is to do. */
@@ -115,7 +125,10 @@ export class PlaneLoop {
     Atomics.store(status, StatusWord.waits, 0)
     if (ready === 0) return
     if (wait.isReady(Place.wake)) this.hands.clearWake()
-    if (wait.isBroken(Place.device)) throw new Error('the device is gone')
+    if (wait.isBroken(Place.device)) {
+      this.lose('the interface is gone')
+      return
+    }
     const woken = wait.isReady(Place.device) || (hasSocket && wait.isReady(Place.socket))
     if (!woken) return
     if (timeout > 0 && this.lastHandled < HANDFUL_PACKETS && this.lastHandled > 0) {

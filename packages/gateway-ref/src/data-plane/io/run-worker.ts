@@ -51,10 +51,11 @@ export function runWorker(start: WorkerStart, port: MessagePort): void {
     report: report => port.postMessage(report),
     notify: () => notify.signal(),
   })
+  tun.onLost = error => loop.lose(error.message)
   port.postMessage({ events: [], stats: engine.stats() })
   const again = () => {
-    loop.turn()
-    setImmediate(again)
+    // A thread without anything to wait for ends by itself.
+    if (loop.turn()) setImmediate(again)
   }
   again()
 }

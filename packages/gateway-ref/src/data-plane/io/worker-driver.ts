@@ -65,6 +65,7 @@ export class WorkerDriver implements DataPlane {
   private latest: PlaneStats | undefined
   private before: PlaneStats | undefined
   private isStopped = false
+  private isLost = false
   private failure: Error | undefined
 
   private constructor(settings: PlaneSettings, hands: WorkerDriverHands) {
@@ -204,9 +205,13 @@ export class WorkerDriver implements DataPlane {
     return worker
   }
 
-  private handleReport(worker: Worker, { events, stats }: WorkerReport): void {
+  private handleReport(worker: Worker, { events, stats, lost }: WorkerReport): void {
     if (this.isStopped || worker !== this.worker) return
     if (stats) this.latest = stats
+    if (lost !== undefined) {
+      this.isLost = true
+      this.fail(new Error(lost))
+    }
     const { host, clock } = this.hands
     for (const event of events) host.handleEvent(event, clock.now())
   }
@@ -214,7 +219,7 @@ export class WorkerDriver implements DataPlane {
   /** Only a worker that has begun is watched: to begin takes longer than a beat. */
   private look(): void {
     const beat = Atomics.load(this.status, StatusWord.heartbeat)
-    if (this.isStopped || beat === 0 || !this.watch.look(beat)) return
+    if (this.isStopped || this.isLost || beat === 0 || !this.watch.look(beat)) return
     this.watch = new HeartbeatWatch(Number.POSITIVE_INFINITY)
     this.failure = new Error('it does not answer')
     const { worker } = this
@@ -227,7 +232,7 @@ export class WorkerDriver implements DataPlane {
   }
 
   private handleExit(worker: Worker): void {
-    if (this.isStopped || worker !== this.worker) return
+    if (this.isStopped || this.isLost || worker !== this.worker) return
     const { host, clock, log } = this.hands
     const reason = this.failure?.message ?? 'it has ended'
     this.failure = undefined

@@ -45,4 +45,6 @@ export const STATUS_WORDS = 4
 export interface WorkerReport {
   readonly events: readonly PlaneEvent[]
   readonly stats?: PlaneStats
+  /** The device is gone: another worker would find it so too. Why. */
+  readonly lost?: string
 }
