@@ -15,7 +15,7 @@ console.log(`ready ${gateway.stats().dataPlane.driver}`)
 
 const ways = {
   // A permit without an App-ID: no control plane sends that.
-  throw: plane => plane.post({ type: 'permit', session: 0 }),
+  throw: plane => plane.post([{ type: 'permit', session: 0 }]),
   exit: plane => {
     void plane.worker.terminate()
     plane.wake.signal()

@@ -46,6 +46,16 @@ describe('a client', () => {
     expect(gateway.sessions()[0]!.bytesOutbound).toBeGreaterThan(1200)
   })
 
+  test('is carried by the portable data plane too', async () => {
+    const { gateway } = await world.startGateway({ dataPlane: { driver: 'portable' } })
+    const { tunnel, computer } = world.client(gateway)
+    const parameters = await tunnel.start()
+    await dataBy(tunnel, 'datagram')
+    await ping(computer, parameters, 4)
+    expect(gateway.stats()?.dataPlane).toEqual({ driver: 'portable', restarts: 0 })
+    expect(world.log.find(/^data plane$/)?.fields).toMatchObject({ driver: 'portable', datagrams: 'portable' })
+  })
+
   test('that leaves frees its session, with the counts of what passed', async () => {
     const { gateway } = await world.startGateway()
     const { tunnel, computer } = world.client(gateway)

@@ -130,6 +130,11 @@ export const wrongConfigurations: readonly WrongConfiguration[] = [
     `gateway.yaml:4: dns.forward: needs egress.mode sockets, and that is translate; name the servers in dns.servers, or change the mode`,
   ],
   [
+    'egress: { mode: translate }',
+    'egress: { mode: sockets }\ndataPlane: { driver: worker }',
+    `gateway.yaml:7: dataPlane.driver: 'worker' can't be had with egress.mode sockets, whose sockets live on the event loop; write loop, or change the mode`,
+  ],
+  [
     'mode: translate',
     'mode: masquerade',
     `gateway.yaml:6: egress.mode: 'masquerade' is not known; write one of sockets, translate, kernel`,

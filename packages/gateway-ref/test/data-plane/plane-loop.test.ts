@@ -69,7 +69,10 @@ class World {
       fromStreams: this.fromStreams,
       toStreams: this.toStreams,
       hasSocket: false,
-      takeCommand: () => this.posted.shift(),
+      takeCommands: () => {
+        const command = this.posted.shift()
+        return command && [command]
+      },
       clearWake: () => {},
       report: report => this.reports.push(report),
       notify: () => this.notified++,

@@ -24,8 +24,8 @@ export interface PlaneLoopHands {
   readonly fromStreams: PacketRing
   readonly toStreams: PacketRing
   readonly hasSocket: boolean
-  /** The next command that was posted, if any. */
-  readonly takeCommand: () => PlaneCommand | undefined
+  /** The next commands that were posted together, if any. */
+  readonly takeCommands: () => readonly PlaneCommand[] | undefined
   readonly clearWake: () => void
   readonly report: (report: WorkerReport) => void
   /** Wakes the main thread: packets for stream channels are there. */
@@ -63,7 +63,7 @@ export class PlaneLoop {
   private lastEnd = 0
   private statsAt = Number.NEGATIVE_INFINITY
   private statsOf = -1
-  private commandsTaken = 0
+  private messagesTaken = 0
   /** The device is gone, and with it all there is to do. */
   private isOver = false
 
@@ -119,7 +119,7 @@ export class PlaneLoop {
       const { deadline } = this.engine
       timeout = Math.min(LONGEST_WAIT_MS, Math.max(0, (deadline ?? Number.POSITIVE_INFINITY) - clock.now()))
       Atomics.store(status, StatusWord.waits, 1)
-      if (Atomics.load(status, StatusWord.posted) !== this.commandsTaken || !fromStreams.isEmpty) timeout = 0
+      if (Atomics.load(status, StatusWord.posted) !== this.messagesTaken || !fromStreams.isEmpty) timeout = 0
     }
     const ready = wait.wait(timeout)
     Atomics.store(status, StatusWord.waits, 0)
@@ -139,17 +139,17 @@ export class PlaneLoop {
   }
 
   private takeCommands(): number {
-    const { takeCommand, status, clock } = this.hands
+    const { takeCommands, status, clock } = this.hands
     let taken = 0
-    if (Atomics.load(status, StatusWord.posted) === this.commandsTaken) return taken
-    for (let command = takeCommand(); command !== undefined; command = takeCommand()) {
-      this.commandsTaken = (this.commandsTaken + 1) | 0
-      this.engine.handleCommand(command, clock.now())
-      // There may be many at once, at a restart.
+    if (Atomics.load(status, StatusWord.posted) === this.messagesTaken) return taken
+    for (let commands = takeCommands(); commands !== undefined; commands = takeCommands()) {
+      for (const command of commands) this.engine.handleCommand(command, clock.now())
+      this.messagesTaken = (this.messagesTaken + 1) | 0
+      taken += commands.length
+      // There may be many in a row, at a restart.
       Atomics.add(status, StatusWord.heartbeat, 1)
-      taken++
     }
-    Atomics.store(status, StatusWord.taken, this.commandsTaken)
+    Atomics.store(status, StatusWord.taken, this.messagesTaken)
     return taken
   }
 

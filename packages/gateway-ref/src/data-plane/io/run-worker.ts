@@ -46,7 +46,7 @@ export function runWorker(start: WorkerStart, port: MessagePort): void {
     fromStreams: new PacketRing(shared.fromStreams),
     toStreams,
     hasSocket: socket !== undefined,
-    takeCommand: () => receiveMessageOnPort(port)?.message as PlaneCommand | undefined,
+    takeCommands: () => receiveMessageOnPort(port)?.message as readonly PlaneCommand[] | undefined,
     clearWake: () => wake.clear(),
     report: report => port.postMessage(report),
     notify: () => notify.signal(),

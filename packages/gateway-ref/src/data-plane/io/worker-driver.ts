@@ -33,6 +33,8 @@ const ACTIVITY_INTERVAL_MS = 50
 /** The heartbeat is looked at this often; so many looks without one, and the worker is replaced. It beats every 100 ms at least. */
 const LOOK_INTERVAL_MS = 100
 const MOST_LOOKS = 4
+/** At a restart there are four commands for each session: they are posted together, but not all of them at once. */
+const COMMANDS_TOGETHER = 256
 /** How long a worker may take to begin, and to end. */
 const START_TIMEOUT_MS = 20_000
 const END_TIMEOUT_MS = 5_000
@@ -113,7 +115,7 @@ export class WorkerDriver implements DataPlane {
     if (command.type === 'set-destinations') {
       this.settings = { ...this.settings, destinations: command.destinations }
     }
-    if (!this.isStopped) this.post(command)
+    if (!this.isStopped) this.post([command])
   }
 
   handleStreamPackets(batch: PacketBatch): void {
@@ -151,8 +153,8 @@ export class WorkerDriver implements DataPlane {
     this.notify.close()
   }
 
-  private post(command: PlaneCommand): void {
-    this.worker.postMessage(command)
+  private post(commands: readonly PlaneCommand[]): void {
+    this.worker.postMessage(commands)
     Atomics.add(this.status, StatusWord.posted, 1)
     this.wakeUp()
   }
@@ -246,7 +248,13 @@ export class WorkerDriver implements DataPlane {
     if (this.latest) this.before = this.before ? addStats(this.before, this.latest) : this.latest
     this.latest = undefined
     this.worker = this.spawn()
-    for (const command of host.restore()) this.post(command)
+    let commands: PlaneCommand[] = []
+    for (const command of host.restore()) {
+      if (commands.push(command) < COMMANDS_TOGETHER) continue
+      this.post(commands)
+      commands = []
+    }
+    if (commands.length > 0) this.post(commands)
   }
 
   private fail(error: Error): void {

@@ -34,7 +34,7 @@ export const StatusWord = {
   heartbeat: 0,
   /** 1 while the worker waits, or is about to, and has to be woken. */
   waits: 1,
-  /** Counts commands that were posted. */
+  /** Counts messages that were posted, each a list of commands. */
   posted: 2,
   /** Counts those that were carried out. */
   taken: 3,
