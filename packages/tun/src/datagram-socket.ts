@@ -30,8 +30,13 @@ export interface DatagramSocket {
    * Sends every slot whose verdict is `forward` to the endpoint that its owner names. Returns how many were handed to the
    * system; the others get the verdict `drop` with `unknownPeer`, `tooBig`, `queueFull` or `deviceError`. An error that
    * comes later is counted and told to `onSendError`.
+   *
+   * @param keeps - what the system has no room for stays `forward` and is not counted: the slots from `blockedAt` on.
+   * @defaultValue false
    */
-  send(batch: PacketBatch): number
+  send(batch: PacketBatch, keeps?: boolean): number
+  /** The first slot of the last `send` that the system had no room for, or -1. Nothing behind it was sent. */
+  readonly blockedAt: number
   /** Sends one datagram. The bytes are copied before it returns. Returns whether it was handed to the system. */
   sendTo(endpoint: number, bytes: Uint8Array): boolean
   /** As `PacketDevice.onReadable`: called when datagrams wait, again until a `receive` has drained the socket. */

@@ -189,11 +189,12 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
   }
 
   get deadline(): Milliseconds | undefined {
-    return earliest(this.datagrams?.deadline, this.translator?.deadline, this.activity.deadline)
+    return earliest(this.datagrams?.deadline, this.translator?.deadline, this.activity.deadline, this.plane.deadline)
   }
 
   handleDeadline(now: Milliseconds): void {
     this.datagrams?.handleDeadline(now)
+    this.plane.handleDeadline(now)
     if (this.translator) {
       this.translator.handleDeadline(now)
       this.plane.drainTranslator(now)

@@ -8,6 +8,7 @@ import { FairShares } from './fair-shares.ts'
 import { guardIngress } from './ingress-guard.ts'
 import { MtuGate } from './mtu-gate.ts'
 import type { RateLimits } from './rate-limits.ts'
+import { SendQueues } from './send-queues.ts'
 import { Carrier, type SessionTable } from './session-table.ts'
 import { type DatagramPath, type TunnelOutlets, TunnelSide } from './tunnel-side.ts'
 
@@ -72,7 +73,7 @@ export class GatewayDataPlane {
     const { sessions, outlets, gatewayAddresses, batch = {} } = options
     this.options = options
     this.destinations = options.destinations
-    this.tunnels = new TunnelSide(sessions, outlets, batch)
+    this.tunnels = new TunnelSide(sessions, outlets, batch, new SendQueues())
     this.fromStreams = new PacketBatch(batch)
     this.fromDevice = new PacketBatch(deviceLayout(options.device, batch))
     this.released = new PacketBatch({ ...batch, capacity: 1 })
@@ -114,6 +115,15 @@ export class GatewayDataPlane {
     this.sendToSessions(batch, now)
     this.drainTranslator(now)
     return drained
+  }
+
+  /** When `handleDeadline` is due. */
+  get deadline(): Milliseconds | undefined {
+    return this.tunnels.deadline
+  }
+
+  handleDeadline(now: Milliseconds): void {
+    if (this.options.path) this.tunnels.sendWaiting(this.options.path, now)
   }
 
   /** Packets that came through a stream channel, with their session as owner. */

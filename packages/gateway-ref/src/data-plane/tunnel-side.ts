@@ -9,6 +9,7 @@ import { DropReason, PacketBatch, type PacketBatchOptions, Verdict, wholePacketB
 import type { Milliseconds } from '@twinbore/core/runtime'
 import { type DatagramSocket, Segmenter } from '@twinbore/tun'
 import { FairShares } from './fair-shares.ts'
+import type { SendQueues } from './send-queues.ts'
 import { Carrier, type SessionTable } from './session-table.ts'
 
 /** Opens and seals the records of datagram channels in place; `DtlsServer` and `DtlsAssociation` of `@twinbore/dtls` fit. */
@@ -36,6 +37,9 @@ export interface TunnelOutlets {
 /** How many packets are sealed at once: more than the records of two full trains, few enough for the processor's cache. */
 const OUTGOING_SLOTS = 128
 
+/** A socket without room is tried again after this; what it holds then lasts for longer, also at 1 Gbit/s. */
+const RETRY_MS = 1
+
 /**
  * The half of a data plane that faces the tunnels, the same for a gateway and for a client:
  *
@@ -59,11 +63,18 @@ export class TunnelSide {
   private readonly segmenter = new Segmenter()
   /** Of those whose datagrams wait in the socket. */
   private readonly shares = new FairShares()
+  private readonly queues: SendQueues | undefined
+  /** When the socket may have room again. */
+  private retryAt: Milliseconds = 0
   private incoming: PacketBatch
   private layoutOf: DatagramSocket | undefined
 
-  /** @param batch - `slotBytes`: the longest packet of a tunnel. */
-  constructor(sessions: SessionTable, outlets: TunnelOutlets, batch: PacketBatchOptions) {
+  /**
+   * @param batch - `slotBytes`: the longest packet of a tunnel.
+   * @param queues - where records wait for a socket that has no room. @defaultValue they are dropped
+   */
+  constructor(sessions: SessionTable, outlets: TunnelOutlets, batch: PacketBatchOptions, queues?: SendQueues) {
+    this.queues = queues
     this.sessions = sessions
     this.outlets = outlets
     this.options = batch
@@ -134,7 +145,48 @@ export class TunnelSide {
     const { outgoing } = this
     wrapDatagramFrames(outgoing)
     path.records.sealDatagrams(outgoing, now)
-    path.socket.send(outgoing)
+    this.handOver(outgoing, path, now)
+    outgoing.reset()
+  }
+
+  /** Sends sealed records, or lets them wait: never past those that wait already, as receivers refuse what comes too late. */
+  private handOver(batch: PacketBatch, { socket }: DatagramPath, now: Milliseconds): void {
+    const { queues } = this
+    if (!queues) {
+      socket.send(batch)
+      return
+    }
+    let from = 0
+    if (queues.isEmpty) {
+      socket.send(batch, true)
+      from = socket.blockedAt
+      if (from === -1) return
+      this.retryAt = now + RETRY_MS
+    }
+    queues.push(batch, from, now)
+    batch.drops[DropReason.queueFull]! += queues.takeDropped()
+  }
+
+  /** When `sendWaiting` is due; `undefined` when nothing waits. */
+  get deadline(): Milliseconds | undefined {
+    return this.queues === undefined || this.queues.isEmpty ? undefined : this.retryAt
+  }
+
+  /** Sends records that wait for the socket, as far as it has room. */
+  sendWaiting({ socket }: DatagramPath, now: Milliseconds): void {
+    const { queues, outgoing } = this
+    if (!queues || now < this.retryAt) return
+    while (!queues.isEmpty) {
+      outgoing.reset()
+      queues.pull(outgoing, now)
+      socket.send(outgoing, true)
+      const { blockedAt } = socket
+      queues.giveBack(blockedAt === -1 ? outgoing.count : blockedAt)
+      if (blockedAt === -1) continue
+      this.retryAt = now + RETRY_MS
+      break
+    }
+    outgoing.drops[DropReason.queueFull]! += queues.takeDropped()
     outgoing.reset()
   }
 
@@ -173,6 +225,6 @@ export class TunnelSide {
     batch.reset()
     if (batch.push(encodeDatagramFrame(type, payload), association) === -1) return
     path.records.sealDatagrams(batch, now)
-    path.socket.send(batch)
+    this.handOver(batch, path, now)
   }
 }

@@ -41,6 +41,10 @@ class CuttableSocket implements DatagramSocket {
     return this.inner.descriptor
   }
 
+  get blockedAt(): number {
+    return this.cut.active ? -1 : this.inner.blockedAt
+  }
+
   get drained(): boolean {
     return this.inner.drained
   }
@@ -69,8 +73,8 @@ class CuttableSocket implements DatagramSocket {
   }
 
   /** Says that all were sent: whoever sends into the dark is not told. */
-  send(batch: PacketBatch): number {
-    return this.cut.active ? this.swallow(batch, 0) : this.inner.send(batch)
+  send(batch: PacketBatch, keeps?: boolean): number {
+    return this.cut.active ? this.swallow(batch, 0) : this.inner.send(batch, keeps)
   }
 
   sendTo(endpoint: number, bytes: Uint8Array): boolean {

@@ -233,6 +233,49 @@ describe('packets', () => {
   })
 })
 
+describe('a socket without room', () => {
+  test('lets records wait, control frames behind them, and takes them in order when it has room again', () => {
+    const [anna, otto] = [world.openDatagrams(0), world.openDatagrams(1)]
+    const marked = (n: number, mark: number) => down(n, { payload: Uint8Array.of(mark) })
+    world.socket.room = 1
+    world.fromNetwork(marked(5, 1), marked(5, 2), marked(6, 3), marked(5, 4))
+    world.fromNetwork(marked(5, 5))
+    world.plane.tunnels.sendControlFrame(
+      world.sessions.associations[0]!,
+      FrameType.dpdResponse,
+      Uint8Array.of(9),
+      { socket: world.socket, records: world.dtls },
+      0,
+    )
+    expect(anna.take()).toEqual([encodeDatagramFrame(FrameType.data, marked(5, 1))])
+    expect(world.plane.deadline).toBe(1)
+    world.plane.handleDeadline(1)
+    expect(world.plane.deadline).toBe(2)
+    world.socket.room = Number.POSITIVE_INFINITY
+    world.plane.handleDeadline(2)
+    expect(world.plane.deadline).toBeUndefined()
+    expect(anna.take()).toEqual([
+      ...[2, 4, 5].map(mark => encodeDatagramFrame(FrameType.data, marked(5, mark))),
+      encodeDatagramFrame(FrameType.dpdResponse, Uint8Array.of(9)),
+    ])
+    expect(otto.take()).toEqual([encodeDatagramFrame(FrameType.data, marked(6, 3))])
+    expect(world.plane.drops()[DropReason.queueFull]).toBe(0)
+    world.fromNetwork(marked(5, 6))
+    expect(anna.take()).toEqual([encodeDatagramFrame(FrameType.data, marked(5, 6))])
+  })
+
+  test('drops and counts what can not wait', () => {
+    const anna = world.openDatagrams(0)
+    world.socket.room = 0
+    for (let n = 0; n < 3000; n++) world.fromNetwork(down(5, { payload: new Uint8Array(1000) }))
+    const dropped = world.plane.drops()[DropReason.queueFull]!
+    expect(dropped).toBeGreaterThan(1500)
+    world.socket.room = Number.POSITIVE_INFINITY
+    world.plane.handleDeadline(1)
+    expect(anna.take()).toHaveLength(3000 - dropped)
+  })
+})
+
 describe('control frames', () => {
   test('leave to the session of their association, with a payload of their own', () => {
     const otto = world.openDatagrams(1)

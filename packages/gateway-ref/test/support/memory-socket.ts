@@ -1,4 +1,4 @@
-import { type PacketBatch, Verdict } from '@twinbore/core/packet'
+import { DropReason, type PacketBatch, Verdict } from '@twinbore/core/packet'
 import { type DatagramSocket, type DatagramSocketStats, EndpointTable } from '@twinbore/tun'
 
 /** UDP in memory: what a socket sends to the address of another one arrives there at once. */
@@ -25,6 +25,9 @@ export class MemorySocket implements DatagramSocket {
   readonly waiting: { from: MemorySocket; bytes: Uint8Array }[] = []
   /** What was sent, newest last. */
   readonly sent: Uint8Array[] = []
+  /** So many more datagrams find room. */
+  room = Number.POSITIVE_INFINITY
+  blockedAt = -1
   onReadable: (() => void) | undefined = undefined
   onSendError: DatagramSocket['onSendError'] = undefined
   private readonly network: MemoryNetwork
@@ -50,10 +53,17 @@ export class MemorySocket implements DatagramSocket {
     return added
   }
 
-  send(batch: PacketBatch): number {
+  send(batch: PacketBatch, keeps = false): number {
     let sent = 0
+    this.blockedAt = -1
     for (let slot = 0; slot < batch.count; slot++) {
       if (batch.verdicts[slot] !== Verdict.forward) continue
+      if (this.room === 0) {
+        if (this.blockedAt === -1) this.blockedAt = slot
+        if (!keeps) batch.drop(slot, DropReason.queueFull)
+        continue
+      }
+      this.room--
       if (this.sendTo(batch.owners[slot]!, batch.packet(slot).slice())) sent++
     }
     return sent

@@ -192,6 +192,29 @@ describe('trains that are refused', () => {
   })
 })
 
+test.each(['EAGAIN', 'ENOBUFS'] as const)('%s: the rest is kept when that is wanted, trains too', error => {
+  const { kernel, sender, batch, a, b, push, pieces, counters } = setUp()
+  push(a, 'aa', 'bb')
+  push(b, 'cc', 'dd', 'e')
+  push(a, 'ff')
+  kernel.script.push(1, error)
+  expect(sender.send(batch, true)).toBe(2)
+  expect(sender.blockedAt).toBe(2)
+  expect(pieces()).toEqual(['aa bb'])
+  expect([...batch.verdicts.subarray(0, batch.count)]).toEqual(Array(6).fill(Verdict.forward))
+  expect(counters).toMatchObject({ sendQueueDrops: 0, sendErrors: 0, datagramsSent: 2 })
+  // One of a train that the system refuses as such.
+  batch.reset()
+  push(a, 'g', 'h', 'i')
+  kernel.script.push('EMSGSIZE', 1, error)
+  expect(sender.send(batch, true)).toBe(1)
+  expect(sender.blockedAt).toBe(1)
+  batch.reset()
+  push(b, 'j')
+  expect(sender.send(batch, true)).toBe(1)
+  expect(sender.blockedAt).toBe(-1)
+})
+
 test.each(['EAGAIN', 'ENOBUFS'] as const)('%s: the rest is dropped, and the next batch is tried anew', error => {
   const { kernel, sender, batch, a, b, push, pieces, counters } = setUp()
   for (let i = 0; i < 100; i++) push(i % 2 === 0 ? a : b, `${i}`)

@@ -10,6 +10,9 @@ export interface BoundPort {
   readonly socket: DatagramSocket | undefined
 }
 
+/** Enough for 10 Gbit/s; what waits beyond it does so in queues by session, where nobody is in another one's way. */
+const SEND_BUFFER_BYTES = 1024 * 1024
+
 /** A port that the system chose for one of UDP and TCP may be taken for the other: so many others are tried. */
 const PORT_TRIES = 16
 
@@ -26,7 +29,8 @@ export async function bindPort(
   for (let attempt = 1; ; attempt++) {
     let socket: DatagramSocket | undefined
     try {
-      if (withDatagrams) socket = await openDatagramSocket({ address, port, native })
+      if (withDatagrams)
+        socket = await openDatagramSocket({ address, port, native, sendBufferBytes: SEND_BUFFER_BYTES })
       return { ...(await listener.listen({ address, port: socket?.localPort ?? port })), socket }
     } catch (cause) {
       socket?.close()

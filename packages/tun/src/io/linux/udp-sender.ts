@@ -51,8 +51,9 @@ export class UdpSender {
   private messages = 0
   private vectors = 0
   private gso: boolean
-  /** The system has no room: the rest of the batch is dropped. */
-  private blocked = false
+  /** The first slot that the system had no room for, or -1: the rest of the batch is dropped, or kept. */
+  blockedAt = -1
+  private keeps = false
 
   constructor(options: UdpSenderOptions) {
     this.options = options
@@ -65,10 +66,11 @@ export class UdpSender {
     })
   }
 
-  send(batch: PacketBatch): number {
+  send(batch: PacketBatch, keeps = false): number {
     const base = this.slab.of(batch)
     let sent = 0
-    this.blocked = false
+    this.blockedAt = -1
+    this.keeps = keeps
     for (let slot = 0; slot < batch.count; ) {
       if (batch.verdicts[slot] !== Verdict.forward) {
         slot++
@@ -94,9 +96,8 @@ export class UdpSender {
     const { block, messages: message } = this
     const endpoint = batch.owners[slot]!
     const size = batch.lengths[slot]!
-    if (this.blocked) {
-      counters.sendQueueDrops++
-      batch.drop(slot, DropReason.queueFull)
+    if (this.blockedAt !== -1) {
+      this.noRoom(batch, slot)
       return slot + 1
     }
     if (!endpoints.has(endpoint)) {
@@ -144,7 +145,7 @@ export class UdpSender {
     const { messages } = this
     let sent = 0
     for (let message = 0; message < messages; ) {
-      const taken = this.blocked ? 0 : this.call(message, messages - message)
+      const taken = this.blockedAt !== -1 ? 0 : this.call(message, messages - message)
       for (let end = message + Math.max(0, taken); message < end; message++) {
         const datagrams = this.datagrams[message]!
         sent += datagrams
@@ -179,16 +180,14 @@ export class UdpSender {
   private failed(batch: PacketBatch, message: number, error: number): number {
     const first = this.firstSlots[message]!
     const end = this.endSlots[message]!
-    if (error === errno.EAGAIN || error === errno.ENOBUFS || error === errno.ENOMEM) this.blocked = true
-    const singles = !this.blocked && this.datagrams[message]! > 1 && this.trainRefused(batch, first, error)
+    const isBlocked = this.blockedAt !== -1 || hasNoRoom(error)
+    const singles = !isBlocked && this.datagrams[message]! > 1 && this.trainRefused(batch, first, error)
     let sent = 0
     let vector = this.firstVectors[message]!
     for (let slot = first; slot < end; slot++) {
       if (batch.verdicts[slot] !== Verdict.forward) continue
-      if (this.blocked) {
-        this.options.counters.sendQueueDrops++
-        batch.drop(slot, DropReason.queueFull)
-      } else if (!singles) this.refuse(batch, slot, errnoName(error))
+      if (isBlocked || this.blockedAt !== -1) this.noRoom(batch, slot)
+      else if (!singles) this.refuse(batch, slot, errnoName(error))
       else if (this.sendSingle(batch, slot, message, vector++)) sent++
     }
     return sent
@@ -220,12 +219,16 @@ export class UdpSender {
       counters.bytesSent += batch.lengths[slot]!
       return true
     }
-    if (error === errno.EAGAIN || error === errno.ENOBUFS || error === errno.ENOMEM) {
-      this.blocked = true
-      counters.sendQueueDrops++
-      batch.drop(slot, DropReason.queueFull)
-    } else this.refuse(batch, slot, errnoName(error))
+    if (hasNoRoom(error)) this.noRoom(batch, slot)
+    else this.refuse(batch, slot, errnoName(error))
     return false
+  }
+
+  private noRoom(batch: PacketBatch, slot: number): void {
+    if (this.blockedAt === -1) this.blockedAt = slot
+    if (this.keeps) return
+    this.options.counters.sendQueueDrops++
+    batch.drop(slot, DropReason.queueFull)
   }
 
   private refuse(batch: PacketBatch, slot: number, code: string): void {
@@ -234,6 +237,10 @@ export class UdpSender {
     this.errors.push({ endpoint: batch.owners[slot]!, code, length: batch.lengths[slot]! })
     batch.drop(slot, reasonOf(code))
   }
+}
+
+function hasNoRoom(error: number): boolean {
+  return error === errno.EAGAIN || error === errno.ENOBUFS || error === errno.ENOMEM
 }
 
 const NO_ERRORS: readonly DatagramSendError[] = []

@@ -110,8 +110,12 @@ export class LinuxUdpSocket implements DatagramSocket {
     return added
   }
 
-  send(batch: PacketBatch): number {
-    const sent = this.open === -1 ? this.refuseAll(batch) : this.sender.send(batch)
+  get blockedAt(): number {
+    return this.open === -1 ? -1 : this.sender.blockedAt
+  }
+
+  send(batch: PacketBatch, keeps = false): number {
+    const sent = this.open === -1 ? this.refuseAll(batch) : this.sender.send(batch, keeps)
     this.tellErrors()
     return sent
   }

@@ -25,6 +25,7 @@ export class DgramSocket implements DatagramSocket {
   readonly batch: PacketBatchOptions = { capacity: 64, slotBytes: 2048 }
   readonly descriptor = undefined
   onSendError: DatagramSocket['onSendError'] = undefined
+  blockedAt = -1
   private readonly socket: Socket
   private readonly family: 4 | 6
   private readonly sendQueueBytes: number
@@ -134,19 +135,28 @@ export class DgramSocket implements DatagramSocket {
     return added
   }
 
-  send(batch: PacketBatch): number {
+  send(batch: PacketBatch, keeps = false): number {
     let sent = 0
+    this.blockedAt = -1
     for (let slot = 0; slot < batch.count; slot++) {
       if (batch.verdicts[slot] !== Verdict.forward) continue
       const reason = this.hand(batch.owners[slot]!, batch.bytes, batch.offsets[slot]!, batch.lengths[slot]!)
       if (reason === undefined) sent++
-      else batch.drop(slot, reason)
+      else if (reason === DropReason.queueFull && keeps) {
+        this.blockedAt = slot
+        break
+      } else {
+        if (reason === DropReason.queueFull) this.counters.sendQueueDrops++
+        batch.drop(slot, reason)
+      }
     }
     return sent
   }
 
   sendTo(endpoint: number, bytes: Uint8Array): boolean {
-    return this.hand(endpoint, bytes, 0, bytes.length) === undefined
+    const reason = this.hand(endpoint, bytes, 0, bytes.length)
+    if (reason === DropReason.queueFull) this.counters.sendQueueDrops++
+    return reason === undefined
   }
 
   close(): void {
@@ -203,10 +213,7 @@ export class DgramSocket implements DatagramSocket {
       this.refused(endpoint, 'EAFNOSUPPORT', length)
       return DropReason.unknownPeer
     }
-    if (this.socket.getSendQueueSize() + length > this.sendQueueBytes) {
-      this.counters.sendQueueDrops++
-      return DropReason.queueFull
-    }
+    if (this.socket.getSendQueueSize() + length > this.sendQueueBytes) return DropReason.queueFull
     const buffer = this.take(length)
     buffer.set(bytes.subarray(offset, offset + length))
     const text = this.endpoints.addressOf(endpoint)
