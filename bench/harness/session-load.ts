@@ -80,7 +80,7 @@ export async function openSessionCandidate(
             dpdSeconds: 3600,
             more: ['max-ban-score = 0'],
           })
-    const words = [`https://${gatewayAddress}`, certificates.gatewayPin, 'alice', 'secret', corporateAddress]
+    const words = [`https://${gatewayAddress}`, 'alice', 'secret', corporateAddress]
     return { name, gateway, close, startLoad: () => startLoad(network, [...words, `${echoPort}`, `${payloadBytes}`]) }
   } catch (error) {
     await close()

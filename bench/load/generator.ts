@@ -1,13 +1,13 @@
 // The load generator of `bench -- sessions`: one process with many sessions of one gateway. It takes one JSON command a line on
 // standard input, and answers each by one JSON line on standard output.
 //
-//   arguments: URL PIN USER PASSWORD ECHO-ADDRESS ECHO-PORT PAYLOAD-BYTES
+//   arguments: URL USER PASSWORD ECHO-ADDRESS ECHO-PORT PAYLOAD-BYTES
 //   {"do":"open","count":N,"concurrency":N}   more sessions, so many logins at once
 //   {"do":"echo","sessions":N,"window":N,"seconds":N,"paceMs":N}
 //       the first N sessions keep `window` packets each on the way, or with paceMs send one each so often
 //   {"do":"close"}                            all sessions say goodbye
 import { createInterface } from 'node:readline'
-import { ControlClient } from '@twinbore/core/io'
+import { quantile } from '../harness/statistics.ts'
 import { LoadSession } from './load-session.ts'
 
 export interface OpenCommand {
@@ -28,8 +28,14 @@ export type Command = OpenCommand | EchoCommand | { readonly do: 'close' }
 
 export interface OpenAnswer {
   readonly seconds: number
-  /** Milliseconds of each session, from the first byte of the login to the datagram channel. */
-  readonly milliseconds: readonly number[]
+  /** Times of a session, from its first byte to the datagram channel. */
+  readonly times: Times
+}
+
+/** Milliseconds of many of a kind. */
+export interface Times {
+  readonly p50: number
+  readonly p95: number
 }
 
 export interface EchoAnswer {
@@ -38,14 +44,12 @@ export interface EchoAnswer {
   readonly echoed: readonly number[]
   readonly sent: number
   readonly lost: number
-  /** Round trips, at most 100,000 of them. */
-  readonly milliseconds: readonly number[]
+  readonly roundTrips: Times
 }
 
 // A packet that is not back by then is taken for lost.
 const patienceMs = 300
-const [url, pin, username, password, address, port, payloadBytes] = process.argv.slice(2) as [
-  string,
+const [url, username, password, address, port, payloadBytes] = process.argv.slice(2) as [
   string,
   string,
   string,
@@ -53,12 +57,7 @@ const [url, pin, username, password, address, port, payloadBytes] = process.argv
   string,
   string,
 ]
-const control = new ControlClient({ url, serverPin: pin })
 const sessions: LoadSession[] = []
-setInterval(() => {
-  const now = performance.now()
-  for (const session of sessions) session.handleDeadline(now)
-}, 100).unref()
 
 for await (const line of createInterface({ input: process.stdin })) {
   const command = JSON.parse(line) as Command
@@ -76,12 +75,12 @@ async function open({ count, concurrency }: OpenCommand): Promise<OpenAnswer> {
       begun += 1
       const from = performance.now()
       const echoAddress = { address, port: Number(port) }
-      sessions.push(await LoadSession.open(control, { username, password }, echoAddress, Number(payloadBytes)))
+      sessions.push(await LoadSession.open({ url, username, password }, echoAddress, Number(payloadBytes)))
       milliseconds.push(performance.now() - from)
     }
   }
   await Promise.all(Array.from({ length: concurrency }, worker))
-  return { seconds: (performance.now() - startedAt) / 1000, milliseconds }
+  return { seconds: (performance.now() - startedAt) / 1000, times: timesOf(milliseconds) }
 }
 
 function echo({ sessions: count, window, seconds, paceMs }: EchoCommand): Promise<EchoAnswer> {
@@ -135,10 +134,14 @@ function echo({ sessions: count, window, seconds, paceMs }: EchoCommand): Promis
         echoed: chosen.map(session => session.echoed),
         sent: chosen.reduce((sum, session) => sum + session.sent, 0),
         lost: chosen.reduce((sum, session) => sum + session.lost, 0),
-        milliseconds,
+        roundTrips: timesOf(milliseconds),
       })
     }, seconds * 1000)
   })
+}
+
+function timesOf(milliseconds: readonly number[]): Times {
+  return { p50: quantile(milliseconds, 0.5), p95: quantile(milliseconds, 0.95) }
 }
 
 function close(): Record<string, never> {

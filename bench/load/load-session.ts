@@ -1,14 +1,14 @@
 // One session of the load generator: logged in, its stream channel open and idle, its datagram channel carrying numbered UDP
 // packets that come back from an echo beyond the gateway. As a stock client does, it sends each datagram by itself.
 import type { TLSSocket } from 'node:tls'
-import { ClientReason, FrameType, PSK_NEGOTIATE, wrapDatagramFrames } from '@twinbore/core'
-import type { ControlClient } from '@twinbore/core/io'
+import { ClientReason, FrameType, wrapDatagramFrames } from '@twinbore/core'
 import { PacketBatch, Verdict } from '@twinbore/core/packet'
 import { udpPacket } from '@twinbore/core/testing'
 import { DtlsAssociation } from '@twinbore/dtls'
 import { nodeRandom, systemCrypto } from '@twinbore/dtls/io'
 import type { DatagramSocket } from '@twinbore/tun'
 import { openDatagramSocket } from '@twinbore/tun/io'
+import { type LoadAccount, openLoadTunnel } from './load-login.ts'
 
 /** Where the echo is. */
 export interface EchoAddress {
@@ -23,6 +23,13 @@ const numberAt = ipHeaderBytes + udpHeaderBytes
 // One of each serves all sessions: what is in them is gone before the next one's turn.
 const incoming = new PacketBatch({ capacity: 64 })
 const outgoing = new PacketBatch({ capacity: 64 })
+
+/** Those whose deadlines are kept. */
+const open = new Set<LoadSession>()
+setInterval(() => {
+  const now = performance.now()
+  for (const session of open) session.handleDeadline(now)
+}, 20).unref()
 
 export class LoadSession {
   /** Called for each packet that came back, with its round trip in milliseconds. */
@@ -62,6 +69,7 @@ export class LoadSession {
     socket.onReadable = () => this.receive()
     stream.on('error', () => {})
     stream.resume()
+    open.add(this)
   }
 
   /** Packets on the way. */
@@ -70,29 +78,12 @@ export class LoadSession {
   }
 
   /** Logs in, opens the tunnel and its datagram channel. */
-  static async open(
-    control: ControlClient,
-    credentials: { readonly username: string; readonly password: string },
-    echo: EchoAddress,
-    payloadBytes: number,
-  ): Promise<LoadSession> {
-    const login = await control.login(credentials)
-    const request = {
-      hostname: 'load',
-      ipv4: true,
-      ipv6: true,
-      fullIpv6: true,
-      addresses: [],
-      baseMtu: 1500,
-      streamEncodings: [],
-      device: {},
-      datagram: { cipherSuites: [PSK_NEGOTIATE], dtls12CipherSuites: [], encodings: [] },
-    }
-    const { parameters, socket: stream, pskKey, remoteAddress } = await control.connect({ ...login, request })
+  static async open(account: LoadAccount, echo: EchoAddress, payloadBytes: number): Promise<LoadSession> {
+    const { stream, parameters, pskKey } = await openLoadTunnel(account)
     const { datagram, ipv4 } = parameters
     if (!datagram || !ipv4) throw new Error('the gateway gave no datagram channel or no IPv4 address')
     const socket = await openDatagramSocket({ address: '0.0.0.0', endpoints: 4, gso: false, gro: false })
-    const gateway = socket.endpoints.intern(remoteAddress, datagram.port)
+    const gateway = socket.endpoints.intern(stream.remoteAddress ?? '', datagram.port)
     socket.endpoints.retain(gateway)
     const association = new DtlsAssociation({
       role: 'client',
@@ -100,6 +91,7 @@ export class LoadSession {
       random: nodeRandom,
       psk: { identity: 'psk', key: pskKey },
       sessionId: datagram.appId,
+      handshakeTimeoutMs: 20_000,
     })
     const packet = udpPacket({
       source: ipv4.address,
@@ -157,6 +149,7 @@ export class LoadSession {
 
   /** Says goodbye by both channels. */
   close(): void {
+    open.delete(this)
     this.stream.end(Uint8Array.of(0x53, 0x54, 0x46, 1, 0, 1, FrameType.disconnect, 0, ClientReason.userLeft))
     this.association.close(performance.now())
     this.settle()
