@@ -60,9 +60,10 @@ needs(
       workspace?.remove()
     })
 
-    async function die(way: 'throw' | 'exit' | 'hang'): Promise<number> {
+    /** Makes it die when its device has carried so many bytes more. Resolves with the milliseconds until it is replaced. */
+    async function die(way: 'throw' | 'exit' | 'hang', afterBytes = 0): Promise<number> {
       const since = gateway.mark
-      gateway.write(`${way}\n`)
+      gateway.write(`${way} ${afterBytes}\n`)
       const [, milliseconds] = await gateway.waitFor(/replaced after (\d+) ms/, { since })
       return Number(milliseconds)
     }
@@ -93,20 +94,16 @@ needs(
       expect(await ping(network, corporateAddress)).toMatchObject({ received: 3 })
     })
 
-    // The last of them.
-    const loseDevice = () =>
-      test('an interface that is deleted ends the gateway, and says why', async () => {
-        const since = gateway.mark
-        const links = await network.mustRun('gateway', 'ip', ['-o', 'link', 'show', 'type', 'tun'])
-        await network.mustRun('gateway', 'ip', ['link', 'delete', /: (tb\d+)/.exec(links)![1]!])
-        await gateway.waitFor(/the gateway stops: its device is lost/, { since })
-        expect(gateway.output.slice(since)).not.toMatch(/started anew/)
-        await gateway.waitFor(/gateway stopped/, { since })
-      })
-
     // With `translate` the flows of the one that died are lost with its mappings.
     if (mode === 'translate') {
-      loseDevice()
+      test('one that dies again and again ends the gateway, which says why', async () => {
+        const since = gateway.mark
+        const over = gateway.waitFor(/its data plane is lost|again and again/, { since })
+        const deaths = setInterval(() => gateway.write('throw\n'), 300)
+        await over.finally(() => clearInterval(deaths))
+        expect(gateway.output.slice(since)).toMatch(/dies again and again/)
+        await gateway.waitFor(/gateway stopped/, { since })
+      })
       return
     }
     test.each([
@@ -115,13 +112,20 @@ needs(
     ] as const)('a transfer %s goes on to its end with equal SHA-256', async (_, transfer) => {
       const mark = client.mark
       const running = transfer(network, 200 * megabyte)
-      await new Promise(resolve => setTimeout(resolve, 400))
-      await die('exit')
+      await die('exit', 50 * megabyte)
       const { bytes, here, there } = await running
       expect(bytes).toBe(200 * megabyte)
       expect(here).toBe(there)
       expect(client.output.slice(mark)).not.toMatch(/Established|handshake|reconnect|dead peer|rekey/i)
     })
-    loseDevice()
+
+    test('an interface that is deleted ends the gateway, and says why', async () => {
+      const since = gateway.mark
+      const links = await network.mustRun('gateway', 'ip', ['-o', 'link', 'show', 'type', 'tun'])
+      await network.mustRun('gateway', 'ip', ['link', 'delete', /: (tb\d+)/.exec(links)![1]!])
+      await gateway.waitFor(/the gateway stops: its device is lost/, { since })
+      expect(gateway.output.slice(since)).not.toMatch(/started anew/)
+      await gateway.waitFor(/gateway stopped/, { since })
+    })
   })
 })

@@ -1,5 +1,5 @@
 // A gateway whose data plane can be made to die: one word a line on standard input says how.
-//   node failing-gateway.mjs CONFIG        throw | exit | hang
+//   node failing-gateway.mjs CONFIG        throw | exit | hang, and after how many bytes of its device
 // It reaches into what is private, so that the product needs no way of dying on request.
 import { createInterface } from 'node:readline'
 
@@ -25,15 +25,24 @@ const ways = {
     plane.status = new Int32Array(new SharedArrayBuffer(16)).fill(1)
   },
 }
-for await (const word of createInterface({ input: process.stdin })) {
+function carried(plane) {
+  const { bytesRead, bytesWritten } = plane.stats().device
+  return bytesRead + bytesWritten
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const [way, bytes = '0'] = line.split(' ')
+  if (!gateway.running) break
   const { plane } = gateway.running
   const before = plane.restarts
+  const enough = carried(plane) + Number(bytes)
+  while (carried(plane) < enough) await new Promise(resolve => setTimeout(resolve, 5))
   const began = performance.now()
+  ways[way](plane)
   const died = setInterval(() => {
     if (plane.restarts === before || !plane.latest) return
     clearInterval(died)
     console.log(`replaced after ${(performance.now() - began).toFixed(0)} ms`)
   }, 1)
-  ways[word](plane)
 }
 await gateway.stop()

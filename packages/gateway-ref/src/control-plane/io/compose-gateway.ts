@@ -27,7 +27,7 @@ export interface ComposeOptions {
   readonly redirect: EgressSettings['redirect']
   readonly preferredDriver: 'worker' | 'loop' | undefined
   readonly events: Omit<SessionHostEvents, 'released' | 'failed'>
-  /** The way out is lost. */
+  /** The way out is lost, or, with a `GatewayError`, the data plane. */
   readonly onLost: (error: Error) => void
 }
 

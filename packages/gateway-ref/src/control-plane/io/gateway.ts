@@ -133,7 +133,7 @@ export class Gateway extends EventEmitter<GatewayEvents> implements RunnableGate
         channelChanged: (session, change) => this.emit('channel-changed', { session, ...change }),
         closed: (session, reason, seconds) => this.emit('session-closed', { session, reason, seconds }),
       },
-      onLost: error => this.handleDeviceLoss(error),
+      onLost: error => this.handleLoss(error),
     })
     let running: RunningGateway
     try {
@@ -188,9 +188,13 @@ export class Gateway extends EventEmitter<GatewayEvents> implements RunnableGate
     this.config = config
   }
 
-  private handleDeviceLoss(error: Error): void {
-    this.loss = new GatewayError('ERR_GATEWAY_HOST', `the way out is lost: ${error.message}`, { cause: error })
-    this.log.error('the gateway stops: its device is lost', { reason: error.message })
+  private handleLoss(error: Error): void {
+    const isDevice = !(error instanceof GatewayError)
+    this.loss = isDevice
+      ? new GatewayError('ERR_GATEWAY_HOST', `the way out is lost: ${error.message}`, { cause: error })
+      : error
+    const what = isDevice ? 'device' : 'data plane'
+    this.log.error(`the gateway stops: its ${what} is lost`, { reason: error.message })
     // `stopped` tells.
     this.stop().catch(() => {})
   }

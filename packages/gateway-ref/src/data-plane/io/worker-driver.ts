@@ -95,18 +95,20 @@ export class WorkerDriver implements DataPlane {
   static async start(settings: PlaneSettings, hands: WorkerDriverHands): Promise<WorkerDriver> {
     const driver = new WorkerDriver(settings, hands)
     const { worker } = driver
+    let timer: NodeJS.Timeout | undefined
     try {
       await new Promise<void>((resolve, reject) => {
-        const timer = setTimeout(() => reject(new Error('it does not begin')), START_TIMEOUT_MS)
+        timer = setTimeout(() => reject(new Error('it does not begin')), START_TIMEOUT_MS)
         worker.once('message', () => resolve())
         worker.once('error', reject)
         worker.once('exit', () => reject(driver.failure ?? new Error('it has ended')))
-        worker.once('message', () => clearTimeout(timer))
       })
     } catch (error) {
       await driver.stop()
       const reason = error instanceof Error ? error.message : String(error)
-      throw new GatewayError('ERR_GATEWAY_HOST', `the data plane's thread does not start: ${reason}`, { cause: error })
+      throw planeError(`does not start: ${reason}`, error)
+    } finally {
+      clearTimeout(timer)
     }
     return driver
   }
@@ -225,10 +227,7 @@ export class WorkerDriver implements DataPlane {
     this.watch = new HeartbeatWatch(Number.POSITIVE_INFINITY)
     this.failure = new Error('it does not answer')
     const { worker } = this
-    const giveUp = setTimeout(
-      () => this.fail(new Error("the data plane's thread hangs and can't be ended")),
-      END_TIMEOUT_MS,
-    )
+    const giveUp = setTimeout(() => this.fail(planeError("hangs and can't be ended")), END_TIMEOUT_MS)
     void worker.terminate().finally(() => clearTimeout(giveUp))
     this.wake.signal()
   }
@@ -240,7 +239,7 @@ export class WorkerDriver implements DataPlane {
     this.failure = undefined
     if (!this.latest && this.restarts === 0) return
     if (!this.limit.allows(clock.now())) {
-      this.fail(new Error(`the data plane's thread dies again and again: ${reason}`))
+      this.fail(planeError(`dies again and again: ${reason}`))
       return
     }
     this.restarts++
@@ -266,6 +265,10 @@ export class WorkerDriver implements DataPlane {
 /** Beside this file; sources run what was built of them, as threads can't be started from TypeScript. */
 const entry = new URL(import.meta.url.replace(/\/src\/(.*\/)worker-driver\.ts$/, '/dist/$1worker-driver.js'))
 entry.pathname = entry.pathname.replace(/worker-driver\.js$/, 'worker-entry.js')
+
+function planeError(what: string, cause?: unknown): GatewayError {
+  return new GatewayError('ERR_GATEWAY_HOST', `the data plane's thread ${what}`, { cause })
+}
 
 const queueFull = dropReasonName(DropReason.queueFull)
 
