@@ -105,7 +105,7 @@ async function measure(recorder: Recorder, loaded: Loaded, plan: Plan, round: st
   recorder.add(name, 'memory of the gateway, all idle', 'MiB', 'less', after / 2 ** 20)
   progress(`${label} ${(plan.sessions / seconds).toFixed(0)} new sessions/s, ${kibibytes.toFixed(0)} KiB each`)
 
-  // Not counted: a gateway may answer the first packets by the stream channel, which the load does not read.
+  // Not counted: a gateway may answer the first packets by the stream channel.
   await load.echo({ sessions: plan.sessions, window: 1, seconds: Math.min(1, plan.seconds) })
   const one = await load.echo({ sessions: 1, window: plan.window, seconds: plan.seconds })
   const window = Math.max(1, Math.round(plan.window / plan.sessions))

@@ -1,5 +1,5 @@
-// One session of the load generator: logged in, its stream channel open and idle, its datagram channel carrying numbered UDP
-// packets that come back from an echo beyond the gateway. As a stock client does, it sends each datagram by itself.
+// One session of the load generator: logged in, both channels open, its datagram channel carrying numbered UDP packets that come
+// back from an echo beyond the gateway. As a stock client does, it answers probes and sends each datagram by itself.
 import type { TLSSocket } from 'node:tls'
 import { ClientReason, FrameType, wrapDatagramFrames } from '@twinbore/core'
 import { PacketBatch, Verdict } from '@twinbore/core/packet'
@@ -20,6 +20,7 @@ const ipHeaderBytes = 20
 const udpHeaderBytes = 8
 const checksumAt = ipHeaderBytes + 6
 const numberAt = ipHeaderBytes + udpHeaderBytes
+const streamHeaderBytes = 8
 // One of each serves all sessions: what is in them is gone before the next one's turn.
 const incoming = new PacketBatch({ capacity: 64 })
 const outgoing = new PacketBatch({ capacity: 64 })
@@ -49,6 +50,7 @@ export class LoadSession {
   private readonly sum: number
   private readonly sentAt = new Float64Array(0x1_0000)
   private nextNumber = 0
+  private partial: Uint8Array = new Uint8Array(0)
   private established: (() => void) | undefined
   private failed: ((error: Error) => void) | undefined
 
@@ -68,7 +70,7 @@ export class LoadSession {
     this.sum = 0xffff - this.view.getUint16(checksumAt)
     socket.onReadable = () => this.receive()
     stream.on('error', () => {})
-    stream.resume()
+    stream.on('data', (chunk: Buffer) => this.receiveStream(chunk))
     open.add(this)
   }
 
@@ -171,23 +173,50 @@ export class LoadSession {
       incoming.reset()
       this.socket.receive(incoming)
       this.association.openDatagrams(incoming, now)
-      let echoes = 0
       const { bytes, offsets, lengths, verdicts } = incoming
       for (let slot = 0; slot < incoming.count; slot++) {
-        const at = offsets[slot]! + 1
-        if (verdicts[slot] !== Verdict.forward || lengths[slot]! <= numberAt + 2) continue
-        const number = (bytes[at + numberAt]! << 8) | bytes[at + numberAt + 1]!
-        const sentAt = this.sentAt[number]!
-        // A packet that was given up, or came twice.
-        if (sentAt === 0) continue
-        this.sentAt[number] = 0
-        this.echoed += 1
-        echoes += 1
-        this.onEcho(this, now - sentAt)
+        if (verdicts[slot] !== Verdict.forward) continue
+        const at = offsets[slot]!
+        const length = lengths[slot]!
+        if (bytes[at] === FrameType.data) this.takePacket(bytes, at + 1, length - 1, now)
+        else if (bytes[at] === FrameType.dpdRequest) {
+          const answer = bytes.slice(at, at + length)
+          answer[0] = FrameType.dpdResponse
+          this.association.send(answer, now)
+        }
       }
-      if (echoes > 0) this.lastEchoAt = now
     } while (!this.socket.drained)
     this.settle()
+  }
+
+  /** Frames of the stream channel: probes are answered, and a gateway may send packets there. */
+  private receiveStream(chunk: Buffer): void {
+    const now = performance.now()
+    let bytes = Buffer.concat([this.partial, chunk])
+    while (bytes.length >= streamHeaderBytes) {
+      const length = streamHeaderBytes + bytes.readUInt16BE(4)
+      if (bytes.length < length) break
+      if (bytes[6] === FrameType.data) this.takePacket(bytes, streamHeaderBytes, length - streamHeaderBytes, now)
+      else if (bytes[6] === FrameType.dpdRequest) {
+        const answer = Buffer.from(bytes.subarray(0, length))
+        answer[6] = FrameType.dpdResponse
+        this.stream.write(answer)
+      }
+      bytes = bytes.subarray(length)
+    }
+    this.partial = bytes
+  }
+
+  private takePacket(bytes: Uint8Array, at: number, length: number, now: number): void {
+    if (length < numberAt + 2) return
+    const number = (bytes[at + numberAt]! << 8) | bytes[at + numberAt + 1]!
+    const sentAt = this.sentAt[number]!
+    // A packet that was given up, or came twice.
+    if (sentAt === 0) return
+    this.sentAt[number] = 0
+    this.echoed += 1
+    this.lastEchoAt = now
+    this.onEcho(this, now - sentAt)
   }
 
   private settle(): void {
