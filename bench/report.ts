@@ -15,8 +15,9 @@ export function report(): void {
   const text = readFileSync(page, 'utf8')
   const [from, to] = [text.indexOf(begin), text.indexOf(end)]
   if (from < 0 || to < from) throw new Error(`${page} has lost its marks: ${begin} ... ${end}`)
-  const sections = latestResults().map(([name, file]) => section(name, file, readResult(`${folder}${file}`)))
-  const body = sections.length === 0 ? ['There are no results yet.\n'] : sections
+  const results = latestResults().map(([name, file]) => ({ name, file, result: readResult(`${folder}${file}`) }))
+  const sections = results.map(({ name, file, result }) => section(name, file, result))
+  const body = sections.length === 0 ? ['There are no results yet.\n'] : [goalTable(results), ...sections]
   writeFileSync(page, `${text.slice(0, from)}${begin}\n\n${body.join('\n')}\n${text.slice(to)}`)
   console.log(`${sections.length} results in ${page}`)
 }
@@ -29,6 +30,29 @@ function latestResults(): [name: string, file: string][] {
     if (name !== undefined) latest.set(name, file)
   }
   return [...latest].sort(([a], [b]) => a.localeCompare(b))
+}
+
+/** Every measure that has a goal, over all results. */
+function goalTable(results: readonly { readonly name: string; readonly result: BenchResult }[]): string {
+  const rows = results.flatMap(({ name, result }) =>
+    result.series
+      .filter(({ candidate }) => candidate === 'twinbore')
+      .flatMap(({ measure, unit, samples }) => {
+        const verdict = judge(result, 'twinbore', measure)
+        if (!verdict) return []
+        const { goal, must, aim } = verdict
+        const theirs = result.series.find(one => one.candidate === goal.peer && one.measure === measure)?.samples
+        const peer = theirs ? `${number(median(theirs))} (${goal.peer})` : ''
+        const bounds = [must, aim].map(({ bound, missedBy }) =>
+          missedBy <= 0 ? `${number(bound)}, reached` : `${number(bound)}, missed by ${(missedBy * 100).toFixed(0)} %`,
+        )
+        return [[`[${name}](#${name})`, measure, unit, number(median(samples)), peer, ...bounds]]
+      }),
+  )
+  const head = ['result', 'measure', 'unit', 'twinbore', 'peer', 'must', 'aim']
+  return ['### Goals', '', ...[head, head.map(() => '---'), ...rows].map(row => `| ${row.join(' | ')} |`), ''].join(
+    '\n',
+  )
 }
 
 function section(name: string, file: string, result: BenchResult): string {

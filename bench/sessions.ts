@@ -107,9 +107,16 @@ async function measure(recorder: Recorder, loaded: Loaded, plan: Plan, round: st
 
   // Not counted: a gateway may answer the first packets by the stream channel.
   await load.echo({ sessions: plan.sessions, window: 1, seconds: Math.min(1, plan.seconds) })
-  const one = await load.echo({ sessions: 1, window: plan.window, seconds: plan.seconds })
-  const window = Math.max(1, Math.round(plan.window / plan.sessions))
-  const all = await load.echo({ sessions: plan.sessions, window, seconds: plan.seconds })
+  const carry = async (when: string, count: number, window: number): Promise<EchoAnswer> => {
+    const [cpu, loadCpu] = [cpuOfTree(gateway.pid), cpuOfTree(load.pid)]
+    const answer = await load.echo({ sessions: count, window, seconds: plan.seconds })
+    const microseconds = (now: number, start: number): number => (now - start) / 1000 / packetsOf(answer)
+    recorder.add(name, `${when}: gateway CPU`, 'µs/packet', 'less', microseconds(cpuOfTree(gateway.pid), cpu))
+    recorder.add(name, `${when}: load generator CPU`, 'µs/packet', 'less', microseconds(cpuOfTree(load.pid), loadCpu))
+    return answer
+  }
+  const one = await carry('one session', 1, plan.window)
+  const all = await carry('all sessions', plan.sessions, Math.max(1, Math.round(plan.window / plan.sessions)))
   const [single, together] = [megabits(one), megabits(all)]
   recorder.add(name, 'one session: throughput', 'Mbit/s', 'more', single)
   recorder.add(name, 'all sessions: throughput', 'Mbit/s', 'more', together)
@@ -159,8 +166,12 @@ async function settledMemory({ name, gateway }: SessionCandidate): Promise<numbe
 }
 
 /** Of payload, there and back counted once. */
-function megabits({ echoed, seconds }: EchoAnswer): number {
-  return (echoed.reduce((sum, count) => sum + count, 0) * payloadBytes * 8) / seconds / 1e6
+function megabits(answer: EchoAnswer): number {
+  return (packetsOf(answer) * payloadBytes * 8) / answer.seconds / 1e6
+}
+
+function packetsOf({ echoed }: EchoAnswer): number {
+  return echoed.reduce((sum, count) => sum + count, 0)
 }
 
 function addTimes(recorder: Recorder, name: string, when: string, { roundTrips, sent, lost }: EchoAnswer): void {
