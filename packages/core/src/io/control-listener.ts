@@ -18,6 +18,7 @@ import { refusalPage } from '../protocol/login-pages.ts'
 import { TUNNEL_PATH } from '../protocol/tunnel-request.ts'
 import { Counters } from '../runtime/counters.ts'
 import type { Clock } from '../runtime/time.ts'
+import type { TlsAeadMaker } from '../tls/tls-crypto.ts'
 import { ConnectionLimits, type ControlConnection } from './connection-limits.ts'
 import type {
   ControlListenerEvents,
@@ -160,10 +161,11 @@ export class ControlListener extends EventEmitter<ControlListenerEvents> {
       this.release(connection)
     })
     const { recordCipher } = this.options
-    if (!recordCipher) {
-      this.server.emit('connection', raw)
-      return
-    }
+    this.server.emit('connection', recordCipher ? this.tapped(raw, connection, recordCipher) : raw)
+  }
+
+  /** Apart from the listeners above, which live as long as the TCP connection: they would keep the tap, and TLS with it. */
+  private tapped(raw: Socket, connection: ControlConnection, recordCipher: TlsAeadMaker): TlsTap {
     const tap = new TlsTap(raw, {
       role: 'server',
       aead: recordCipher,
@@ -177,7 +179,7 @@ export class ControlListener extends EventEmitter<ControlListenerEvents> {
         }
       },
     })
-    this.server.emit('connection', tap)
+    return tap
   }
 
   private handleSecured(socket: TLSSocket): void {

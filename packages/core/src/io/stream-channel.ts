@@ -55,7 +55,8 @@ export interface StreamChannelStats {
 export class StreamChannel {
   /** The owner of packets that come in; may be set later, when the session has its index. */
   owner: number
-  private readonly socket: TLSSocket
+  /** Until there is a hand: what was taken over needs no TLS of Node's any more. */
+  private socket: TLSSocket | undefined
   private readonly handlers: StreamChannelHandlers
   private readonly batch: PacketBatch
   private readonly queue: FrameQueue
@@ -94,6 +95,7 @@ export class StreamChannel {
     }
     openHand(socket, events, hand => {
       this.hand = hand
+      this.socket = undefined
       handlers.onRecords?.(hand.kind)
       if (this.state === 'closed') hand.destroy()
       else if (this.head !== undefined) this.begin(hand, this.head)
@@ -164,7 +166,7 @@ export class StreamChannel {
     clearTimeout(this.watch)
     this.queue.clear()
     if (this.hand) this.hand.destroy()
-    else this.socket.destroy()
+    else this.socket?.destroy()
   }
 
   stats(): StreamChannelStats {
@@ -179,6 +181,7 @@ export class StreamChannel {
   }
 
   private begin(hand: StreamHand, head: Uint8Array): void {
+    this.head = undefined
     this.pump()
     if (this.state === 'open') hand.start(head)
   }

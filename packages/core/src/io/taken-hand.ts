@@ -27,7 +27,8 @@ export class TakenHand implements StreamHand {
   private readonly raw: Socket
   private readonly layer: TlsRecordLayer
   private readonly events: StreamHandEvents
-  private readonly taken: TakenConnection
+  /** Until it is started. */
+  private taken: TakenConnection | undefined
   /** Whether what comes in is told by events. */
   private readonly readsChunks: boolean
   /** Records that leave with the next write. */
@@ -67,8 +68,10 @@ export class TakenHand implements StreamHand {
   }
 
   start(head: Uint8Array): void {
-    this.source.begin(joined(head, this.taken.plaintext))
-    this.events.onChunk(this.taken.ciphertext)
+    const { plaintext, ciphertext } = this.taken!
+    this.taken = undefined
+    this.source.begin(joined(head, plaintext))
+    this.events.onChunk(ciphertext)
     if (this.gone) return
     if (this.readsChunks) this.raw.on('data', this.handleData)
     this.raw.resume()

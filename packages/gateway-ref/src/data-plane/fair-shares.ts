@@ -5,6 +5,12 @@ import type { Milliseconds } from '@twinbore/core/runtime'
 const PATIENCE_MS = 100
 /** Shares are counted over this time, and then changed. */
 const WINDOW_MS = 10
+/** What a packet costs besides its bytes, in bytes that cost as much. */
+const PACKET_COST = 1000
+/** Whoever takes no more than this in a window is never cut down: some 15 packets. */
+const LEAST_ALLOWANCE = 32_768
+/** More than an equal share may be chance by so much. */
+const SLACK = 1.25
 const DECREASE = 0.8
 const INCREASE = 1.25
 /** So many windows without a standing queue and without a drop, and the work is over. */
@@ -14,23 +20,24 @@ const CALM_WINDOWS = 20
  * Keeps a source that many share, such as the receive buffer of a UDP socket, from being filled by a few. As long as the
  * source is drained now and then it does nothing. When it has not been for 100 ms, packets come faster than they are
  * handled, and soon the system drops whatever it has no room for. From then on those who take most are cut down, before the
- * costly steps, to a level that sinks while the queue stands and rises when it does not, but never below an equal share
- * (the idea of AFD: "Approximate fairness through differential dropping", Pan et al. 2003). Those below the level lose
- * nothing. When all take the same, nobody is cut down.
+ * costly steps, to a level that sinks while the queue stands and rises when it does not, but never below
+ * an equal share (the idea of AFD: "Approximate fairness through differential dropping", Pan et al. 2003). Those below the level lose
+ * nothing. When all take about the same, nobody is cut down.
  *
  * Owners of packets are small integers of any kind. Memory: 12 bytes an owner, from the first overload on.
  */
 export class FairShares {
   private standingSince: Milliseconds | undefined
   private isActive = false
-  private bytes = new Float64Array(0)
+  /** What each owner has taken in the window of `windows`: bytes, and so many for each packet. */
+  private costs = new Float64Array(0)
   private windows = new Uint32Array(0)
   /** The number of the window under way; owners with another one have taken nothing in it. */
   private window = 0
   private windowBegan: Milliseconds = 0
-  /** Most bytes of one owner in a millisecond. */
+  /** Most that one owner may take in a millisecond. */
   private level = Number.POSITIVE_INFINITY
-  /** Most bytes of one owner in this window. */
+  /** Most that one owner may take in this window. */
   private allowance = Number.POSITIVE_INFINITY
   private owners = 0
   private passed = 0
@@ -67,21 +74,23 @@ export class FairShares {
   private count(batch: PacketBatch, slot: number): void {
     const owner = batch.owners[slot]!
     if (owner < 0) return
-    if (owner >= this.bytes.length) this.grow(owner)
-    const length = batch.segments[slot] === 1 ? batch.lengths[slot]! : wholePacketBytes(batch, slot)
-    let taken = length
-    if (this.windows[owner] === this.window) taken += this.bytes[owner]!
+    if (owner >= this.costs.length) this.grow(owner)
+    const packets = batch.segments[slot]!
+    const bytes = packets === 1 ? batch.lengths[slot]! : wholePacketBytes(batch, slot)
+    const cost = bytes + packets * PACKET_COST
+    let taken = cost
+    if (this.windows[owner] === this.window) taken += this.costs[owner]!
     else {
       this.windows[owner] = this.window
       this.owners++
     }
-    this.bytes[owner] = taken
+    this.costs[owner] = taken
     if (taken > this.largest) this.largest = taken
     // The packet that reaches the allowance still passes, so that everybody has at least one.
-    if (taken - length >= this.allowance) {
+    if (taken - cost >= this.allowance) {
       this.dropped++
       batch.drop(slot, DropReason.rateLimited)
-    } else this.passed += length
+    } else this.passed += cost
   }
 
   private begin(now: Milliseconds): void {
@@ -97,7 +106,7 @@ export class FairShares {
     if (!stands) this.level *= INCREASE
     else if (this.owners > 0) {
       const equal = this.passed / this.owners
-      this.level = Math.max(equal, Math.min(this.level * time, this.largest) * DECREASE) / time
+      this.level = Math.max(SLACK * equal, Math.min(this.level * time, this.largest) * DECREASE) / time
     }
     this.calm = stands || this.dropped > 0 ? 0 : this.calm + 1
     if (this.calm < CALM_WINDOWS) this.beginWindow(now, time)
@@ -111,7 +120,7 @@ export class FairShares {
   private beginWindow(now: Milliseconds, before: Milliseconds): void {
     this.window = (this.window + 1) >>> 0
     this.windowBegan = now
-    this.allowance = this.level * Math.max(WINDOW_MS, before)
+    this.allowance = Math.max(LEAST_ALLOWANCE, this.level * Math.max(WINDOW_MS, before))
     this.owners = 0
     this.passed = 0
     this.largest = 0
@@ -121,9 +130,9 @@ export class FairShares {
 
   private grow(owner: number): void {
     const size = Math.max(1024, 2 ** Math.ceil(Math.log2(owner + 1)))
-    const bytes = new Float64Array(size)
-    bytes.set(this.bytes)
-    this.bytes = bytes
+    const costs = new Float64Array(size)
+    costs.set(this.costs)
+    this.costs = costs
     const windows = new Uint32Array(size)
     windows.set(this.windows)
     this.windows = windows
