@@ -22,8 +22,15 @@ export class StreamOpener {
     this.log = log
   }
 
-  readonly open: OpenStream = ({ socket }, handlers, packets) =>
-    new StreamChannel(socket, { ...handlers, onRecords: kind => this.count(kind, socket) }, packets)
+  readonly open: OpenStream = ({ socket }, handlers, packets) => {
+    // Handlers live as long as the channel: this one must not keep Node's TLS, which is of no use when it was told.
+    let decided: TLSSocket | undefined = socket
+    const onRecords = (kind: 'own' | 'node') => {
+      if (decided) this.count(kind, decided)
+      decided = undefined
+    }
+    return new StreamChannel(socket, { ...handlers, onRecords }, packets)
+  }
 
   stats(): StreamRecordStats {
     const { own, node } = this
