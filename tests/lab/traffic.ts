@@ -107,7 +107,18 @@ export async function stream(
     streams = 1,
   }: { seconds?: number; address?: string; streams?: number } = {},
 ): Promise<StreamResult> {
-  const args = ['--client', address, '--json', '--time', `${seconds}`, '--parallel', `${streams}`]
+  // The kernel's own default, whatever this machine prefers: it decides how long the trains of a sender are.
+  const args = [
+    '--client',
+    address,
+    '--json',
+    '--time',
+    `${seconds}`,
+    '--parallel',
+    `${streams}`,
+    '--congestion',
+    'cubic',
+  ]
   const stdout = await network.mustRun('client', 'iperf3', [...args, ...(direction === 'down' ? ['--reverse'] : [])], {
     timeoutMs: seconds * 1000 + 30_000,
   })
