@@ -3,6 +3,7 @@ import type { Clock } from '@twinbore/core/runtime'
 import type { PlaneCommand } from '../commands.ts'
 import type { DataPlaneEngine } from '../engine.ts'
 import type { PlaneEvent } from '../events.ts'
+import { Moderation } from '../moderation.ts'
 import type { PacketRing } from '../rings/packet-ring.ts'
 import { StatusWord, type WorkerReport } from './worker-protocol.ts'
 
@@ -41,13 +42,6 @@ const TURN_MS = 100
 /** Counters are told at most this often, while they change. */
 const STATS_INTERVAL_MS = 200
 /**
- * Moderation: whoever is woken for a handful of packets, right after the last such handful, sleeps first so that more pile up.
- * Traffic with pauses is never held back.
- */
-const HANDFUL_PACKETS = 16
-const MODERATION_US = 60
-
-/**
  * The loop of a data plane that has a thread of its own. It blocks in poll(2) and runs to completion after it:
  *
  *     wait -> commands -> packets of streams -> socket -> device -> deadline -> events, packets for streams -> wait
@@ -59,8 +53,7 @@ export class PlaneLoop {
   private socketReady = true
   private deviceReady = true
   private handledBefore = 0
-  private lastHandled = 0
-  private lastEnd = 0
+  private readonly moderation: Moderation
   private statsAt = Number.NEGATIVE_INFINITY
   private statsOf = -1
   private messagesTaken = 0
@@ -71,6 +64,7 @@ export class PlaneLoop {
     this.engine = engine
     this.hands = hands
     this.streams = engine.fromStreams
+    this.moderation = new Moderation(hands.clock.now())
   }
 
   /** Works for a while, then returns so that the event loop has its turn. False when there is nothing more to do. */
@@ -95,7 +89,7 @@ export class PlaneLoop {
     const { clock, status } = hands
     Atomics.add(status, StatusWord.heartbeat, 1)
     this.pause()
-    const commands = this.takeCommands()
+    this.takeCommands()
     if (!hands.fromStreams.isEmpty) this.takeStreamPackets()
     const now = clock.now()
     if (this.socketReady) this.socketReady = !engine.pumpSocket(BATCHES_PER_TURN, now)
@@ -105,17 +99,16 @@ export class PlaneLoop {
     if (hands.toStreams.publish()) hands.notify()
     this.report()
     const handled = engine.packetsHandled
-    // A command is followed by others as a rule, so it counts as much.
-    this.lastHandled = handled - this.handledBefore + commands * HANDFUL_PACKETS
+    this.moderation.note(handled - this.handledBefore, clock.now())
     this.handledBefore = handled
-    this.lastEnd = clock.now()
   }
 
   /** Waits until there is something to do. */
   private pause(): void {
-    const { wait, clock, status, fromStreams, hasSocket } = this.hands
+    const { wait, clock, status, fromStreams } = this.hands
     let timeout = 0
     if (!this.socketReady && !this.deviceReady) {
+      if (this.rest()) return
       const { deadline } = this.engine
       timeout = Math.min(LONGEST_WAIT_MS, Math.max(0, (deadline ?? Number.POSITIVE_INFINITY) - clock.now()))
       Atomics.store(status, StatusWord.waits, 1)
@@ -123,34 +116,41 @@ export class PlaneLoop {
     }
     const ready = wait.wait(timeout)
     Atomics.store(status, StatusWord.waits, 0)
-    if (ready === 0) return
+    if (ready > 0) this.look()
+  }
+
+  /** Sleeps for a moment where traffic is dense. Returns whether something is there after it. */
+  private rest(): boolean {
+    const time = this.moderation.sleepMicroseconds
+    if (time === 0) return false
+    this.hands.wait.sleepMicroseconds(time)
+    if (this.hands.wait.wait(0) === 0) return false
+    this.look()
+    return true
+  }
+
+  /** Takes down what the last wait found. */
+  private look(): void {
+    const { wait, hasSocket } = this.hands
     if (wait.isReady(Place.wake)) this.hands.clearWake()
     if (wait.isBroken(Place.device)) {
       this.lose('the interface is gone')
       return
     }
-    const woken = wait.isReady(Place.device) || (hasSocket && wait.isReady(Place.socket))
-    if (!woken) return
-    if (timeout > 0 && this.lastHandled < HANDFUL_PACKETS && this.lastHandled > 0) {
-      if (clock.now() - this.lastEnd < MODERATION_US / 1000) wait.sleepMicroseconds(MODERATION_US)
-    }
     this.deviceReady ||= wait.isReady(Place.device)
     this.socketReady ||= hasSocket && wait.isReady(Place.socket)
   }
 
-  private takeCommands(): number {
+  private takeCommands(): void {
     const { takeCommands, status, clock } = this.hands
-    let taken = 0
-    if (Atomics.load(status, StatusWord.posted) === this.messagesTaken) return taken
+    if (Atomics.load(status, StatusWord.posted) === this.messagesTaken) return
     for (let commands = takeCommands(); commands !== undefined; commands = takeCommands()) {
       for (const command of commands) this.engine.handleCommand(command, clock.now())
       this.messagesTaken = (this.messagesTaken + 1) | 0
-      taken += commands.length
       // There may be many in a row, at a restart.
       Atomics.add(status, StatusWord.heartbeat, 1)
     }
     Atomics.store(status, StatusWord.taken, this.messagesTaken)
-    return taken
   }
 
   private takeStreamPackets(): void {

@@ -8,9 +8,11 @@ import { nameBytes, type SocketAddresses } from './udp-address.ts'
 import { readGroSize } from './udp-control.ts'
 import { MessageBlock } from './udp-messages.ts'
 
-/** Trains that one call may bring, and datagrams where trains are off. */
-const TRAINS = 16
+/** Trains that one call may bring, and datagrams where trains are off. Senders without trains send so many at a time. */
+const TRAINS = 48
 const SINGLES = 64
+/** Slots for the datagrams of trains. */
+const SLOTS = 1024
 /** A train has at most 64 KB, and as a rule at most 64 datagrams. */
 const TRAIN_BYTES = 65_536
 const TRAIN_DATAGRAMS = 64
@@ -21,7 +23,7 @@ const CONTROL_BYTES = 64
 /** The layouts that `UdpReceiver` fills without copying. */
 export function receiveLayout(gro: boolean): PacketBatchOptions {
   return gro
-    ? { capacity: TRAINS * TRAIN_DATAGRAMS, slotBytes: 2048, sharedBytes: TRAINS * TRAIN_STRIDE }
+    ? { capacity: SLOTS, slotBytes: 2048, sharedBytes: TRAINS * TRAIN_STRIDE }
     : { capacity: SINGLES, slotBytes: 2048 }
 }
 
@@ -52,6 +54,8 @@ export class UdpReceiver {
   private waitingFrom = 0
   private waitingTo = 0
   private waitingAt = 0
+  /** The most datagrams that a train of the last call had: the next call asks for as many trains as find slots then. */
+  private longestTrain = TRAIN_DATAGRAMS
 
   constructor(
     system: Syscalls,
@@ -137,8 +141,12 @@ export class UdpReceiver {
     }
     let first = 0
     while (first < trains && !batch.full) {
-      const wanted = Math.min(trains - first, Math.max(1, Math.floor((batch.capacity - batch.count) / TRAIN_DATAGRAMS)))
+      const wanted = Math.min(
+        trains - first,
+        Math.max(1, Math.floor((batch.capacity - batch.count) / this.longestTrain)),
+      )
       const got = this.call(block, wanted, first)
+      if (got > 0) this.longestTrain = 1
       for (let i = first; i < first + got; i++) {
         const at = batch.sharedOffset + i * TRAIN_STRIDE
         if (this.keeps) this.keep(batch, i, at, 0)
@@ -160,6 +168,7 @@ export class UdpReceiver {
     counters.messagesReceived++
     const length = block.lengthOf(message)
     const size = sizeOf(block, message, length)
+    this.longestTrain = Math.max(this.longestTrain, datagramsIn(length, size))
     const endpoint = this.addresses.intern(block.words, block.bytes, block.nameAt(message))
     if (endpoint === -1) {
       counters.endpointTableDrops += datagramsIn(length, size)

@@ -1,0 +1,54 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { Moderation } from '../../src/data-plane/moderation.ts'
+
+/** Notes `packets` every `every` milliseconds until `until`. */
+function run(moderation: Moderation, packets: number, every: number, until: number, from = 0): number {
+  let now = from
+  while (now < until) {
+    now += every
+    moderation.note(packets, now)
+  }
+  return now
+}
+
+test('traffic with pauses is never held back', () => {
+  const moderation = new Moderation(0)
+  run(moderation, 1, 50, 1000)
+  expect(moderation.sleepMicroseconds).toBe(0)
+  run(moderation, 6, 1, 1100, 1000)
+  expect(moderation.sleepMicroseconds).toBe(0)
+})
+
+test('dense traffic sleeps about as long as a good batch takes to pile up, within bounds', () => {
+  const moderation = new Moderation(0)
+  const now = run(moderation, 20, 0.1, 10)
+  // 200 packets a millisecond: 32 of them are there after 160 us.
+  expect(moderation.sleepMicroseconds).toBeGreaterThan(150)
+  expect(moderation.sleepMicroseconds).toBeLessThan(170)
+  run(moderation, 1000, 0.1, now + 10, now)
+  expect(moderation.sleepMicroseconds).toBe(50)
+})
+
+test('the first packet after a pause ends it', () => {
+  const moderation = new Moderation(0)
+  const now = run(moderation, 5, 0.1, 10)
+  expect(moderation.sleepMicroseconds).toBe(200)
+  moderation.note(1, now + 3)
+  expect(moderation.sleepMicroseconds).toBe(0)
+})
+
+test('sleeps are 0 or within bounds, whatever comes', () => {
+  fc.assert(
+    fc.property(fc.array(fc.tuple(fc.nat(2000), fc.double({ min: 0, max: 20, noNaN: true }))), steps => {
+      const moderation = new Moderation(0)
+      let now = 0
+      for (const [packets, elapsed] of steps) {
+        now += elapsed
+        moderation.note(packets, now)
+        const time = moderation.sleepMicroseconds
+        if (time !== 0) expect(time >= 50 && time <= 200).toBe(true)
+      }
+    }),
+  )
+})
