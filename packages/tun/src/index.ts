@@ -17,6 +17,7 @@ export {
   defaultReceiveQueue,
   defaultSendQueueBytes,
   defaultTunMtu,
+  type TunOffload,
   type TunOptions,
 } from './options.ts'
 export type { PacketDevice, PacketDeviceStats } from './packet-device.ts'

@@ -12,10 +12,10 @@ export interface TunOptions {
   readonly linkLocal?: boolean
   /**
    * Whether the kernel hands out super-packets (TCP, and UDP where it can) and packets with partial checksums. Then batches need
-   * slots of `device.maxPacketBytes`, 65,535. Without it, and with kernels that can't, each slot is one whole packet.
-   * @defaultValue false
+   * slots of `device.maxPacketBytes`, 65,535. Without it, and with kernels that can't, each slot is one whole packet. True is
+   * `all`, false is `write`. @defaultValue false
    */
-  readonly offload?: boolean
+  readonly offload?: boolean | TunOffload
   /** Whether other descriptors may open further queues of the interface (`openTunQueues` always does). @defaultValue false */
   readonly multiQueue?: boolean
   /** Packets and super-packets that wait in the interface for a reader (txqueuelen). @defaultValue the kernel's: 500 */
@@ -26,6 +26,17 @@ export interface TunOptions {
    */
   readonly gsoMaxBytes?: number
 }
+
+/** How much of the kernel's offload is asked for. Each level includes the ones before it. */
+export type TunOffload =
+  /** No virtio headers: one packet a call, as every TUN can. */
+  | 'plain'
+  /** The kernel takes super-packets and gives none. */
+  | 'write'
+  /** Super-packets of TCP both ways. */
+  | 'tcp'
+  /** Of UDP too. */
+  | 'all'
 
 /** What `openDatagramSocket` takes. */
 export interface DatagramSocketOptions {

@@ -77,6 +77,8 @@ export interface SessionConfig {
   readonly idleSeconds: number
   readonly dpdSeconds: number
   readonly cookieSeconds: number
+  /** 0: never. */
+  readonly rekeySeconds: number
   readonly maxSessions: number
   readonly maxSessionsPerUser: number
   /** In bits per second, by direction. */
@@ -90,6 +92,18 @@ export interface DatagramConfig {
 
 export interface DataPlaneConfig {
   readonly driver: 'auto' | 'worker' | 'loop' | 'portable'
+  /** What the kernel is asked for; it may do less. */
+  readonly offload: OffloadConfig
+  /** How records are protected: by libcrypto where it passes a self-test, or by node:crypto. */
+  readonly records: 'auto' | 'node'
+  /** Who makes the TLS records of stream channels: the own record layer, or Node's TLS. */
+  readonly streams: 'own' | 'node'
+}
+
+export interface OffloadConfig {
+  readonly tun: 'all' | 'tcp' | 'write' | 'plain'
+  readonly gso: boolean
+  readonly gro: boolean
 }
 
 export interface LogConfig {

@@ -111,6 +111,8 @@ export interface SessionOptions {
   readonly dpdSeconds?: number | undefined
   /** How long a session without a channel is kept for its client to come back. @defaultValue 300 */
   readonly cookieSeconds?: number | undefined
+  /** How often clients are to renew the keys of both channels, by a new tunnel; 0 means never. @defaultValue 86400 */
+  readonly rekeySeconds?: number | undefined
   /** Most sessions at once; a login beyond it is refused and says so. @defaultValue 4096 */
   readonly maxSessions?: number | undefined
   /** Most sessions of one user at once. @defaultValue 16 */
@@ -133,6 +135,24 @@ export interface DataPlaneOptions {
    * `worker` in the program where it can be had, and `loop` otherwise. @defaultValue 'auto'
    */
   readonly driver?: 'auto' | 'worker' | 'loop' | 'portable' | undefined
+  /** What the kernel is asked for. What it can't do is left out without being asked; this is for kernels that do it wrong. */
+  readonly offload?: OffloadOptions | undefined
+  /** How records are protected: `auto` is libcrypto where it passes a self-test, `node` is node:crypto. @defaultValue 'auto' */
+  readonly records?: 'auto' | 'node' | undefined
+  /** Who makes the TLS records of stream channels: the gateway's `own` record layer where it can, or `node`, Node's TLS. @defaultValue 'own' */
+  readonly streams?: 'own' | 'node' | undefined
+}
+
+export interface OffloadOptions {
+  /**
+   * With egress modes `translate` and `kernel`, how much the TUN interface is asked for: `all`; `tcp` is no super-packets of UDP;
+   * `write` is packets read one by one; `plain` is no virtio headers at all. @defaultValue 'all'
+   */
+  readonly tun?: 'all' | 'tcp' | 'write' | 'plain' | undefined
+  /** Whether trains of equal datagrams are sent in one piece (UDP_SEGMENT). @defaultValue true */
+  readonly gso?: boolean | undefined
+  /** Whether they are received in one piece (UDP_GRO). @defaultValue true */
+  readonly gro?: boolean | undefined
 }
 
 export interface LogOptions {

@@ -178,6 +178,9 @@ const session: z.ZodType<GatewayConfig['session']> = section(
     cookieSeconds: duration(300)
       .describe('How long a session without a channel is kept for its client to come back.')
       .default(300),
+    rekeySeconds: duration(86_400)
+      .describe('How often clients are to renew the keys of both channels, by a new tunnel; 0 means never.')
+      .default(86_400),
     maxSessions: wholeNumber(1, 1_000_000, 'a number of sessions', 4096)
       .describe('Most sessions at once; a login beyond it is refused and says so.')
       .default(4096),
@@ -220,6 +223,32 @@ const dataPlane: z.ZodType<GatewayConfig['dataPlane']> = section(
         'worker is a thread of its own, with egress modes translate and kernel; loop is the event loop; portable is that without native system calls; auto takes worker where it can be had.',
       )
       .default('auto'),
+    offload: section(
+      {
+        tun: word(['all', 'tcp', 'write', 'plain'])
+          .describe(
+            'How much a TUN interface is asked for: all; tcp is no super-packets of UDP; write is packets read one by one; plain is no virtio headers at all.',
+          )
+          .default('all'),
+        gso: flag(true)
+          .describe('Whether trains of equal datagrams are sent in one piece (UDP_SEGMENT).')
+          .default(true),
+        gro: flag(true)
+          .describe('Whether trains of equal datagrams are received in one piece (UDP_GRO).')
+          .default(true),
+      },
+      '{ tun: all, gso: true, gro: true }',
+    )
+      .describe(
+        'What the kernel is asked for. What it can not do is left out by itself; these are for kernels that do it wrong.',
+      )
+      .prefault({}),
+    records: word(['auto', 'node'])
+      .describe('How records are protected: auto is libcrypto where it passes a self-test, node is node:crypto.')
+      .default('auto'),
+    streams: word(['own', 'node'])
+      .describe("Who makes the TLS records of stream channels: the own record layer where it can, or Node's TLS.")
+      .default('own'),
   },
   '{ driver: auto }',
 ).describe('What moves the packets.')

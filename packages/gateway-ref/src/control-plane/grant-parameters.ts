@@ -17,8 +17,6 @@ export interface GrantInput {
 const DEFAULT_LINK_MTU = 1500
 /** A keepalive often enough for the address translators on the way (RFC 4787 REQ-5 lets them forget after 120 s, many do sooner). */
 const KEEPALIVE_SECONDS = 20
-/** Keys are renewed by a new tunnel once a day; sessions are usually shorter. */
-const REKEY_SECONDS = 86_400
 
 /**
  * Stock clients name an MTU of their own reckoning, which is lower than need be (for records of the worst kind); one lower
@@ -38,11 +36,11 @@ export function grantParameters(config: GatewayConfig, input: GrantInput): Tunne
   const linkMtu = Math.min(request.baseMtu ?? DEFAULT_LINK_MTU, DEFAULT_LINK_MTU)
   const mtu = Math.min(config.mtu, datagramTunnelMtu({ linkMtu, family: outerFamily }), wishedMtu(request, linkMtu))
   const everything = config.routes.include.length === 0
-  const { dpdSeconds } = config.session
+  const { dpdSeconds, rekeySeconds } = config.session
   const timers = {
     keepaliveSeconds: KEEPALIVE_SECONDS,
-    rekeySeconds: REKEY_SECONDS,
-    rekeyMethod: 'new-tunnel',
+    rekeySeconds,
+    rekeyMethod: rekeySeconds === 0 ? 'none' : 'new-tunnel',
   } as const
   const hasFamily = (family: Family) => (family === 4 ? leased.ipv4 : leased.ipv6) !== undefined
   const servers = nameServers(config, leased)

@@ -19,6 +19,8 @@ export interface HostFacts {
 export interface Intent {
   readonly mode: EgressConfig['mode'] | undefined
   readonly driver: DataPlaneConfig['driver']
+  /** What the configuration switches off. @defaultValue nothing */
+  readonly wanted?: Pick<DataPlaneConfig, 'offload' | 'records' | 'streams'> | undefined
 }
 
 export interface Finding {
@@ -29,7 +31,7 @@ export interface Finding {
 }
 
 /** What a host offers a gateway, and what is used where it offers less: one finding a line. */
-export function findingsOf(facts: HostFacts, { mode, driver }: Intent): Finding[] {
+export function findingsOf(facts: HostFacts, { mode, driver, wanted }: Intent): Finding[] {
   const { ffi, tun, datagrams, records, streams, nft, ports } = facts
   const needsTun = mode === 'translate' || mode === 'kernel'
   const findings: Finding[] = []
@@ -72,8 +74,21 @@ export function findingsOf(facts: HostFacts, { mode, driver }: Intent): Finding[
   const streamsLess = streams.kind === 'evp' ? undefined : (streams.reason ?? streams.kind)
   add('TLS records', streamsLess, false, 'libcrypto', 'node:crypto is used')
   for (const { name, obstacle } of ports) add(name, obstacle, true, 'free', '')
+  if (wanted) findings.push(...switchedOff(wanted))
   findings.push(driverFinding(facts, mode, driver))
   return findings
+}
+
+/** What a configuration forgoes on purpose. */
+function switchedOff({ offload, records, streams }: NonNullable<Intent['wanted']>): Finding[] {
+  const off = [
+    ...(offload.tun === 'all' ? [] : [`offload.tun ${offload.tun}`]),
+    ...(offload.gso ? [] : ['offload.gso false']),
+    ...(offload.gro ? [] : ['offload.gro false']),
+    ...(records === 'auto' ? [] : [`records ${records}`]),
+    ...(streams === 'own' ? [] : [`streams ${streams}`]),
+  ]
+  return off.length === 0 ? [] : [{ name: 'switched off', state: 'less', text: `dataPlane: ${off.join(', ')}` }]
 }
 
 const instead = { 'tls-mode': '', evp: "libcrypto's ordinary calls", node: 'node:crypto' } as const

@@ -1,5 +1,5 @@
 import type { IpAddress, Prefix, RouteTable } from '@twinbore/core/address'
-import type { PacketDevice } from '@twinbore/tun'
+import type { PacketDevice, TunOffload } from '@twinbore/tun'
 import type { RelayServices, TunHandle } from '@twinbore/tun/io'
 import type { EgressConfig } from '../config/gateway-config.ts'
 import type { Logger } from '../log/logger.ts'
@@ -62,6 +62,8 @@ export interface EgressSettings {
   readonly listenPorts: readonly number[]
   /** What clients are meant to reach, for finding the interface that leads there. @defaultValue only the default route */
   readonly destinations?: readonly Prefix[]
+  /** How much the TUN interface asks of the kernel. @defaultValue 'all' */
+  readonly offload?: TunOffload
   /** Interface name of the device. @defaultValue 'tb%d': the kernel counts */
   readonly deviceName?: string
   /** Which of its own addresses the host leaves with, where an interface has several. @defaultValue the one that the kernel prefers */

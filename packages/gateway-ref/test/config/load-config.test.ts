@@ -41,13 +41,19 @@ describe('a configuration file', () => {
         idleSeconds: 0,
         dpdSeconds: 30,
         cookieSeconds: 300,
+        rekeySeconds: 86_400,
         maxSessions: 4096,
         maxSessionsPerUser: 16,
         rate: {},
       },
       datagram: { enabled: true, dpdSeconds: 5 },
       mtu: 1400,
-      dataPlane: { driver: 'auto' },
+      dataPlane: {
+        driver: 'auto',
+        offload: { tun: 'all', gso: true, gro: true },
+        records: 'auto',
+        streams: 'own',
+      },
       log: { level: 'info', format: 'auto' },
     })
     expect(Object.isFrozen(config.routes.include)).toBe(true)

@@ -122,7 +122,7 @@ describe('the MTU', () => {
 })
 
 test('times are those of the configuration and of the session', () => {
-  const session = { maxSeconds: 3000, idleSeconds: 600, cookieSeconds: 200, dpdSeconds: 11 }
+  const session = { maxSeconds: 3000, rekeySeconds: 900, idleSeconds: 600, cookieSeconds: 200, dpdSeconds: 11 }
   const datagram = { port: 8443, appId: new Uint8Array(32) }
   const granted = grant({ session, datagram: { dpdSeconds: 7 } }, { datagram, request: { hostname: 'laptop' } })
   expect(granted).toMatchObject({
@@ -131,10 +131,16 @@ test('times are those of the configuration and of the session', () => {
     idleSeconds: 600,
     disconnectedSeconds: 200,
     hostname: 'laptop',
-    stream: { dpdSeconds: 11, rekeyMethod: 'new-tunnel' },
-    datagram: { ...datagram, dpdSeconds: 7, rekeyMethod: 'new-tunnel' },
+    stream: { dpdSeconds: 11, rekeySeconds: 900, rekeyMethod: 'new-tunnel' },
+    datagram: { ...datagram, dpdSeconds: 7, rekeySeconds: 900, rekeyMethod: 'new-tunnel' },
   })
   expect(grant().datagram).toBeUndefined()
+})
+
+test('clients are not asked to renew keys where that is switched off', () => {
+  const granted = grant({ session: { rekeySeconds: 0 } }, { datagram: { port: 443, appId: new Uint8Array(32) } })
+  expect(granted.stream).toMatchObject({ rekeySeconds: 0, rekeyMethod: 'none' })
+  expect(granted.datagram).toMatchObject({ rekeySeconds: 0, rekeyMethod: 'none' })
 })
 
 test.each([

@@ -37,6 +37,16 @@ describe('a host that has everything', () => {
     expect(new Set(Object.values(states(all, { mode, driver: 'auto' })))).toEqual(new Set(['ok']))
   })
 
+  test('is told what the configuration does not use of it, and nothing where it uses all', () => {
+    const offload = { tun: 'all', gso: true, gro: true } as const
+    const told = (wanted: Intent['wanted']) =>
+      findingsOf(all, { mode: 'kernel', driver: 'auto', wanted }).find(({ name }) => name === 'switched off')?.text
+    expect(told({ offload, records: 'auto', streams: 'own' })).toBeUndefined()
+    expect(told({ offload: { tun: 'plain', gso: false, gro: false }, records: 'node', streams: 'node' })).toBe(
+      'dataPlane: offload.tun plain, offload.gso false, offload.gro false, records node, streams node',
+    )
+  })
+
   test('gets a thread for the data plane where there is a TUN, and for sockets the event loop', () => {
     const text = (mode: Intent['mode']) => findingsOf(all, { mode, driver: 'auto' }).at(-1)!.text
     expect(text('translate')).toMatch(/^driver worker/)

@@ -1,9 +1,9 @@
 import { TunError } from '../errors.ts'
-import { defaultTunMtu, type TunOptions } from '../options.ts'
+import { defaultTunMtu, type TunOffload, type TunOptions } from '../options.ts'
 import type { PacketDevice } from '../packet-device.ts'
 import { LinkSettings } from './linux/link-settings.ts'
 import { syscalls } from './linux/syscalls.ts'
-import { attachTun, type TunAttachment, type TunOffload } from './linux/tun-attach.ts'
+import { attachTun, type TunAttachment } from './linux/tun-attach.ts'
 import { LinuxTunDevice, type TunHandle } from './linux/tun-device.ts'
 
 /** A kernel TUN. */
@@ -81,7 +81,8 @@ export function openQueues(options: TunOptions, count: number, offload: TunOfflo
 }
 
 function offloadOf(options: TunOptions): TunOffload {
-  return (options.offload ?? false) ? 'all' : 'write'
+  const { offload = false } = options
+  return typeof offload === 'string' ? offload : offload ? 'all' : 'write'
 }
 
 function configure(name: string, mtu: number, options: TunOptions): void {

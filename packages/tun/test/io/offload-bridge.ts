@@ -2,10 +2,10 @@
 // super-packets. A line on standard input asks for the counters. Argument: what of this is wanted, as JSON.
 import { createInterface } from 'node:readline'
 import { PacketBatch, Verdict } from '@twinbore/core/packet'
-import type { TunOffload } from '../../src/io/linux/tun-attach.ts'
 import { openQueues, type TunDevice } from '../../src/io/open-tun.ts'
 import { coalescePackets } from '../../src/offload/coalesce.ts'
 import { Segmenter } from '../../src/offload/segmenter.ts'
+import type { TunOffload } from '../../src/options.ts'
 
 export interface BridgeOptions {
   readonly near: TunOffload

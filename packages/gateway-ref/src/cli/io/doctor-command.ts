@@ -13,7 +13,11 @@ export async function doctorCommand(options: { readonly config?: string }, conte
   const loaded = options.config === undefined ? undefined : await loadConfigFile(options.config, context.environment)
   const config = loaded?.config
   const facts = await examineHost(config?.listen, config?.datagram.enabled ?? true)
-  const findings = findingsOf(facts, { mode: config?.egress.mode, driver: config?.dataPlane.driver ?? 'auto' })
+  const findings = findingsOf(facts, {
+    mode: config?.egress.mode,
+    driver: config?.dataPlane.driver ?? 'auto',
+    wanted: config?.dataPlane,
+  })
   for (const finding of findings) context.stdout.write(`${findingLine(finding)}\n`)
   const missing = findings.filter(({ state }) => state === 'missing')
   if (missing.length > 0) {

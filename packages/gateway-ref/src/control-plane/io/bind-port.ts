@@ -1,5 +1,5 @@
 import type { ControlListener } from '@twinbore/core/io'
-import type { DatagramSocket } from '@twinbore/tun'
+import type { DatagramSocket, DatagramSocketOptions } from '@twinbore/tun'
 import { openDatagramSocket } from '@twinbore/tun/io'
 import { GatewayError } from '../../errors.ts'
 
@@ -16,6 +16,10 @@ const SEND_BUFFER_BYTES = 1024 * 1024
 /** A port that the system chose for one of UDP and TCP may be taken for the other: so many others are tried. */
 const PORT_TRIES = 16
 
+export interface BindOptions extends Pick<DatagramSocketOptions, 'native' | 'gso' | 'gro' | 'onNotice'> {
+  readonly withDatagrams: boolean
+}
+
 /**
  * Opens TCP and UDP on one port; 0 lets the system choose. Nothing stays open when it fails.
  *
@@ -24,13 +28,14 @@ const PORT_TRIES = 16
 export async function bindPort(
   listener: Pick<ControlListener, 'listen'>,
   { address, port }: { readonly address: string; readonly port: number },
-  { withDatagrams, native = true }: { readonly withDatagrams: boolean; readonly native?: boolean },
+  { withDatagrams, ...socketOptions }: BindOptions,
 ): Promise<BoundPort> {
   for (let attempt = 1; ; attempt++) {
     let socket: DatagramSocket | undefined
     try {
-      if (withDatagrams)
-        socket = await openDatagramSocket({ address, port, native, sendBufferBytes: SEND_BUFFER_BYTES })
+      if (withDatagrams) {
+        socket = await openDatagramSocket({ ...socketOptions, address, port, sendBufferBytes: SEND_BUFFER_BYTES })
+      }
       return { ...(await listener.listen({ address, port: socket?.localPort ?? port })), socket }
     } catch (cause) {
       socket?.close()

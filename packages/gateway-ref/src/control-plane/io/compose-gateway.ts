@@ -7,7 +7,7 @@ import type { DataPlane } from '../../data-plane/data-plane.ts'
 import type { PlaneSettings } from '../../data-plane/engine.ts'
 import { openDataPlane } from '../../data-plane/io/open-data-plane.ts'
 import { planeFacts } from '../../data-plane/io/plane-facts.ts'
-import { streamCipher } from '../../data-plane/stream/io/stream-ciphers.ts'
+import { configuredStreamCipher } from '../../data-plane/stream/io/stream-ciphers.ts'
 import { StreamOpener } from '../../data-plane/stream/io/stream-opener.ts'
 import type { Egress, EgressSettings, Translation } from '../../egress/egress.ts'
 import { createEgress } from '../../egress/io/create-egress.ts'
@@ -17,6 +17,7 @@ import type { Logger } from '../../log/logger.ts'
 import { AddressLeases } from '../address-leases.ts'
 import { numbersFor } from '../session-numbers.ts'
 import { type BoundPort, bindPort } from './bind-port.ts'
+import { socketNotices } from './plane-lines.ts'
 import { refusedDestinations, refusedSocketDestinations } from './refused-destinations.ts'
 import { SessionHost, type SessionHostEvents } from './session-host.ts'
 
@@ -69,12 +70,15 @@ async function compose(config: GatewayConfig, options: ComposeOptions, undo: Und
   const clientCa = config.auth.clientCa && (await readPem(config.auth.clientCa, 'certificate'))
   const authenticator = await ConfiguredAuthenticator.open(config.auth)
 
+  const { offload } = config.dataPlane
+  const recordCipher = configuredStreamCipher(config.dataPlane)
+  const onNotice = socketNotices(log)
   let host: SessionHost | undefined
   const listener = new ControlListener({
     tls: { cert: identity.chain, key: identity.key },
     ...(clientCa === undefined ? {} : { clientCa }),
     login: { methods: authenticator.methods, certificateIdentity: certificateField(config.auth) },
-    recordCipher: streamCipher,
+    ...(recordCipher && { recordCipher }),
     checkCredentials: check => checkCredentials(authenticator, check, log),
     openSession: (user, context) => host?.openSession(user, context) ?? { refused: 'The gateway is starting' },
   })
@@ -82,6 +86,9 @@ async function compose(config: GatewayConfig, options: ComposeOptions, undo: Und
   const bound = await bindPort(listener, config.listen, {
     withDatagrams: config.datagram.enabled,
     native: config.dataPlane.driver !== 'portable',
+    gso: offload.gso,
+    gro: offload.gro,
+    onNotice,
   })
   undo.add(() => bound.socket?.close())
 
@@ -99,6 +106,7 @@ async function compose(config: GatewayConfig, options: ComposeOptions, undo: Und
       destinations: config.routes.include,
       refused: () => refusedSocketDestinations(config),
       forward: config.dns.forward,
+      offload: offload.tun,
       ...(options.redirect && { redirect: options.redirect }),
       log,
     })
@@ -129,16 +137,17 @@ async function compose(config: GatewayConfig, options: ComposeOptions, undo: Und
   })
   egress.device.onLost = options.onLost
   const plane = await openDataPlane(planeSettings(config, egress, gatewayAddresses), {
-    driver: config.dataPlane.driver,
+    config: config.dataPlane,
     preferred: options.preferredDriver ?? 'loop',
     host: host.inPlane,
     egress,
     socket: bound.socket,
+    onNotice,
     log,
   })
   undo.add(() => plane.stop())
   host.plane = plane
-  log.info('data plane', planeFacts(plane, egress.device, bound.socket))
+  log.info('data plane', planeFacts(config.dataPlane, plane, egress.device, bound.socket))
 
   const accepting = host
   listener.on('tunnel', attempt => accepting.acceptTunnel(attempt))

@@ -1,5 +1,16 @@
+import type { DatagramNotice } from '@twinbore/tun'
 import type { PlaneEvent } from '../../data-plane/events.ts'
 import type { Logger } from '../../log/logger.ts'
+
+/** Writes a line for each way in which the system does less than it was asked: once, whoever notices it. */
+export function socketNotices(log: Logger): (notice: DatagramNotice) => void {
+  const told = new Set<DatagramNotice['code']>()
+  return ({ code, message }) => {
+    if (told.has(code)) return
+    told.add(code)
+    log.warn('the UDP socket does with less', { code, reason: message })
+  }
+}
 
 /** Writes a line for what a data plane tells, where it is worth one. */
 export function logPlaneEvent(event: PlaneEvent, log: Logger): void {

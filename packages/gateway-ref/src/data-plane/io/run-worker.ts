@@ -4,21 +4,22 @@ import { receiveMessageOnPort } from 'node:worker_threads'
 import { IpAddress } from '@twinbore/core/address'
 import { systemRandom } from '@twinbore/core/io'
 import type { Clock } from '@twinbore/core/runtime'
-import { systemCrypto } from '@twinbore/dtls/io'
+import type { DatagramNotice } from '@twinbore/tun'
 import { adoptDatagramSocket, adoptTun, DescriptorWait, setPreciseTimers, WakeSignal } from '@twinbore/tun/io'
 import { HostAddressDevice } from '../../egress/host-address-device.ts'
 import type { PlaneCommand } from '../commands.ts'
 import { DataPlaneEngine } from '../engine.ts'
 import { PacketRing } from '../rings/packet-ring.ts'
 import { PlaneLoop } from './plane-loop.ts'
-import type { WorkerStart } from './worker-protocol.ts'
+import { recordCrypto } from './record-crypto.ts'
+import type { WorkerReport, WorkerStart } from './worker-protocol.ts'
 
 /**
  * The life of a data plane's thread. It opens nothing: descriptors are the main thread's, so that a successor finds what
  * waits in them. What it throws ends the thread, and the main thread starts another one.
  */
 export function runWorker(start: WorkerStart, port: MessagePort): void {
-  const { settings, device, socket, shared } = start
+  const { settings, device, socket, gso, shared } = start
   const offset = hrtimeMs() - performance.now() - start.clockOrigin
   const clock: Clock = { now: () => performance.now() + offset, wallClock: () => Date.now() }
   const wake = WakeSignal.adopt(start.wake)
@@ -29,10 +30,11 @@ export function runWorker(start: WorkerStart, port: MessagePort): void {
     host: IpAddress.of(host),
     transit: IpAddress.of(transit),
   }))
+  const onNotice = (notice: DatagramNotice) => port.postMessage({ events: [], notice } satisfies WorkerReport)
   const engine = new DataPlaneEngine(settings, {
     device: pairs.length > 0 ? new HostAddressDevice(tun, pairs) : tun,
-    socket: socket === undefined ? undefined : adoptDatagramSocket({ descriptor: socket }),
-    crypto: systemCrypto,
+    socket: socket === undefined ? undefined : adoptDatagramSocket({ descriptor: socket, gso, onNotice }),
+    crypto: recordCrypto(start.records),
     random: systemRandom,
     totals: new Float64Array(shared.totals),
     sequences: new Float64Array(shared.sequences),

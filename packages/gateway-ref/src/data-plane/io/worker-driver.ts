@@ -2,7 +2,9 @@ import { performance } from 'node:perf_hooks'
 import { Worker } from 'node:worker_threads'
 import { DropReason, dropReasonName, PacketBatch, Verdict } from '@twinbore/core/packet'
 import type { Clock } from '@twinbore/core/runtime'
+import type { DatagramNotice } from '@twinbore/tun'
 import { WakeSignal } from '@twinbore/tun/io'
+import type { DataPlaneConfig } from '../../config/gateway-config.ts'
 import type { DeviceHandover } from '../../egress/egress.ts'
 import { GatewayError } from '../../errors.ts'
 import type { Logger } from '../../log/logger.ts'
@@ -22,6 +24,11 @@ export interface WorkerDriverHands {
   readonly device: DeviceHandover
   /** The descriptor of the UDP socket; `undefined` without datagram channels. */
   readonly socket: number | undefined
+  /** Whether the socket sends trains of equal datagrams in one piece. */
+  readonly gso: boolean
+  readonly records: DataPlaneConfig['records']
+  /** What the socket has to say in the worker. */
+  readonly onNotice: (notice: DatagramNotice) => void
   readonly clock: Clock
   readonly log: Logger
 }
@@ -186,7 +193,7 @@ export class WorkerDriver implements DataPlane {
   }
 
   private spawn(): Worker {
-    const { device, socket } = this.hands
+    const { device, socket, gso, records } = this.hands
     // Of its own, so that nothing of the one before is taken for its life.
     const status = new SharedArrayBuffer(STATUS_WORDS * 4)
     this.status = new Int32Array(status)
@@ -195,6 +202,8 @@ export class WorkerDriver implements DataPlane {
       settings: this.settings,
       device,
       socket,
+      gso,
+      records,
       shared: { ...this.memory, status },
       wake: this.wake.descriptor,
       notify: this.notify.descriptor,
@@ -209,9 +218,10 @@ export class WorkerDriver implements DataPlane {
     return worker
   }
 
-  private handleReport(worker: Worker, { events, stats, lost }: WorkerReport): void {
+  private handleReport(worker: Worker, { events, stats, notice, lost }: WorkerReport): void {
     if (this.isStopped || worker !== this.worker) return
     if (stats) this.latest = stats
+    if (notice) this.hands.onNotice(notice)
     if (lost !== undefined) {
       this.isLost = true
       this.fail(new Error(lost))

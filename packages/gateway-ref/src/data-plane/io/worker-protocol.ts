@@ -1,3 +1,5 @@
+import type { DatagramNotice } from '@twinbore/tun'
+import type { DataPlaneConfig } from '../../config/gateway-config.ts'
 import type { DeviceHandover } from '../../egress/egress.ts'
 import type { PlaneSettings, PlaneStats } from '../engine.ts'
 import type { PlaneEvent } from '../events.ts'
@@ -8,6 +10,9 @@ export interface WorkerStart {
   readonly device: DeviceHandover
   /** The descriptor of the UDP socket. */
   readonly socket: number | undefined
+  /** Whether it sends trains of equal datagrams in one piece. */
+  readonly gso: boolean
+  readonly records: DataPlaneConfig['records']
   readonly shared: WorkerMemory
   /** Eventfds: wakes the worker; wakes the main thread for packets of stream channels. */
   readonly wake: number
@@ -45,6 +50,8 @@ export const STATUS_WORDS = 4
 export interface WorkerReport {
   readonly events: readonly PlaneEvent[]
   readonly stats?: PlaneStats
+  /** What its UDP socket has to say. */
+  readonly notice?: DatagramNotice
   /** The device is gone: another worker would find it so too. Why. */
   readonly lost?: string
 }

@@ -128,7 +128,8 @@ class HostEgress implements Egress {
     const plan = this.prepare(this.settings, links, this.kernel)
     this.plan = plan
     const name = this.settings.deviceName ?? 'tb%d'
-    const tun = openTun({ name, mtu: plan.mtu, addresses: plan.addresses, offload: true })
+    const { offload = 'all' } = this.settings
+    const tun = openTun({ name, mtu: plan.mtu, addresses: plan.addresses, offload })
     const { addressPairs } = plan
     this.opened = addressPairs.length > 0 ? new HostAddressDevice(tun, addressPairs) : tun
     this.handle = tun.handle

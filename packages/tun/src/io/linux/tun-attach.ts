@@ -1,4 +1,5 @@
 import { TunError } from '../../errors.ts'
+import type { TunOffload } from '../../options.ts'
 import { errno, errnoName } from './errno.ts'
 import {
   IFF_MULTI_QUEUE,
@@ -39,17 +40,6 @@ export interface TunFormat {
   /** Whether it does the same for UDP, and takes super-packets of UDP. */
   readonly datagramSegmentation: boolean
 }
-
-/** How much of the kernel's offload is asked for. Each level includes the ones before it. */
-export type TunOffload =
-  /** No headers: one packet a call, as every TUN can. */
-  | 'plain'
-  /** The kernel takes super-packets and gives none. */
-  | 'write'
-  /** Super-packets of TCP both ways. */
-  | 'tcp'
-  /** Of UDP too. */
-  | 'all'
 
 export interface TunAttachment {
   readonly descriptor: number

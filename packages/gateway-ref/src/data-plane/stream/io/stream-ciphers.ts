@@ -1,5 +1,6 @@
 import { nodeTlsCrypto, type TlsAeadMaker, type TlsAeadName } from '@twinbore/core/io'
 import { loadLibcrypto } from '@twinbore/dtls/io'
+import type { DataPlaneConfig } from '../../../config/gateway-config.ts'
 import { libcryptoAead } from './libcrypto-aead.ts'
 
 /** How the records of stream channels are protected here. */
@@ -27,6 +28,15 @@ export function streamCipherSupport(): StreamCipherSupport {
   choice ??= choose()
   const { kind, reason } = choice
   return reason === undefined ? { kind } : { kind, reason }
+}
+
+/** The maker for a configuration; `undefined` leaves records to Node's TLS. */
+export function configuredStreamCipher({
+  records,
+  streams,
+}: Pick<DataPlaneConfig, 'records' | 'streams'>): TlsAeadMaker | undefined {
+  if (streams === 'node') return undefined
+  return records === 'node' ? nodeTlsCrypto.aead : streamCipher
 }
 
 function choose(): Choice {
