@@ -44,7 +44,7 @@ export interface GatewayDataPlaneOptions {
  * A gateway's pipelines over batches: a machine fed by whoever watches the socket and the device.
  *
  *     outbound: tunnel side -> rate -> check -> guard -> clamp -> coalesce -> translate -> device
- *     inbound:  device -> check -> translate -> session by destination -> fair shares -> rate -> MTU gate -> clamp -> tunnel side
+ *     inbound:  device -> check -> translate -> session by destination -> fair shares -> MTU gate -> clamp -> tunnel side
  *
  * With a device of super-packets, what costs something per packet ends before `coalesce`, and begins again in the tunnel
  * side's send: between them packets of one flow travel as one.
@@ -73,7 +73,7 @@ export class GatewayDataPlane {
     const { sessions, outlets, gatewayAddresses, batch = {} } = options
     this.options = options
     this.destinations = options.destinations
-    this.tunnels = new TunnelSide(sessions, outlets, batch, new SendQueues())
+    this.tunnels = new TunnelSide(sessions, outlets, batch, { queues: new SendQueues(), rates: options.rates })
     this.fromStreams = new PacketBatch(batch)
     this.fromDevice = new PacketBatch(deviceLayout(options.device, batch))
     this.released = new PacketBatch({ ...batch, capacity: 1 })
@@ -179,8 +179,7 @@ export class GatewayDataPlane {
 
   /** Owners are sessions. */
   private sendToSessions(batch: PacketBatch, now: Milliseconds): void {
-    const { sessions, rates, path } = this.options
-    rates?.limitSent(batch, now)
+    const { sessions, path } = this.options
     this.gate.check(batch, now)
     clampMssToMtus(batch, sessions.mtus)
     this.tunnels.send(batch, path, now)

@@ -40,6 +40,14 @@ class Buckets {
     if (before === 0) this.filledAt[session] = Number.NEGATIVE_INFINITY
   }
 
+  get any(): boolean {
+    return this.limited > 0
+  }
+
+  has(session: number): boolean {
+    return this.bytesPerMs[session]! > 0
+  }
+
   /** Drops what is beyond the limits. Owners are sessions. */
   limit(batch: PacketBatch, now: Milliseconds): void {
     if (this.limited === 0) return
@@ -95,7 +103,20 @@ export class RateLimits {
     this.upload.limit(batch, now)
   }
 
-  /** Stage: for packets on their way to their sessions; super-packets count as the packets that they are. */
+  /** Whether any session has a limit for what it gets. */
+  get limitsAnySent(): boolean {
+    return this.download.any
+  }
+
+  /** Whether this one has. */
+  limitsSent(session: number): boolean {
+    return this.download.has(session)
+  }
+
+  /**
+   * Stage: for packets on their way to their sessions. A super-packet counts as the packets that it is, and passes or not as
+   * a whole: TCP fares better with packets that are cut already.
+   */
   limitSent(batch: PacketBatch, now: Milliseconds): void {
     this.download.limit(batch, now)
   }

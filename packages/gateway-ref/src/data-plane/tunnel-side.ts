@@ -9,6 +9,7 @@ import { DropReason, PacketBatch, type PacketBatchOptions, Verdict, wholePacketB
 import type { Milliseconds } from '@twinbore/core/runtime'
 import { type DatagramSocket, Segmenter } from '@twinbore/tun'
 import { FairShares } from './fair-shares.ts'
+import type { RateLimits } from './rate-limits.ts'
 import type { SendQueues } from './send-queues.ts'
 import { Carrier, type SessionTable } from './session-table.ts'
 
@@ -34,6 +35,13 @@ export interface TunnelOutlets {
   handleControlFrame(session: number, type: FrameType, payload: Uint8Array, now: Milliseconds): void
 }
 
+export interface TunnelSideLimits {
+  /** Where records wait for a socket that has no room. @defaultValue they are dropped */
+  readonly queues?: SendQueues | undefined
+  /** What sessions may get. @defaultValue everything */
+  readonly rates?: RateLimits | undefined
+}
+
 /** How many packets are sealed at once: more than the records of two full trains, few enough for the processor's cache. */
 const OUTGOING_SLOTS = 128
 
@@ -44,7 +52,7 @@ const RETRY_MS = 1
  * The half of a data plane that faces the tunnels, the same for a gateway and for a client:
  *
  *     receive: datagrams -> fair shares -> open records -> session -> frame type off   (control frames leave to the session machines)
- *     send:    super-packets cut -> frame type on -> seal records -> datagrams   (stream packets leave to their channel)
+ *     send:    super-packets cut -> rate -> frame type on -> seal records -> datagrams   (stream packets leave to their channel)
  *
  * What is received lies where the socket put it. What is sent is copied into a batch of its own, packet by packet, with
  * room for the headers around it, so that consecutive records of a session leave as one train.
@@ -64,6 +72,7 @@ export class TunnelSide {
   /** Of those whose datagrams wait in the socket. */
   private readonly shares = new FairShares()
   private readonly queues: SendQueues | undefined
+  private readonly rates: RateLimits | undefined
   /** When the socket may have room again. */
   private retryAt: Milliseconds = 0
   private incoming: PacketBatch
@@ -71,10 +80,15 @@ export class TunnelSide {
 
   /**
    * @param batch - `slotBytes`: the longest packet of a tunnel.
-   * @param queues - where records wait for a socket that has no room. @defaultValue they are dropped
    */
-  constructor(sessions: SessionTable, outlets: TunnelOutlets, batch: PacketBatchOptions, queues?: SendQueues) {
-    this.queues = queues
+  constructor(
+    sessions: SessionTable,
+    outlets: TunnelOutlets,
+    batch: PacketBatchOptions,
+    limits: TunnelSideLimits = {},
+  ) {
+    this.queues = limits.queues
+    this.rates = limits.rates
     this.sessions = sessions
     this.outlets = outlets
     this.options = batch
@@ -128,13 +142,15 @@ export class TunnelSide {
         batch.drop(slot, DropReason.noSession)
         continue
       }
-      sessions.countSent(session, carrier as Carrier, wholePacketBytes(batch, slot), batch.segments[slot]!)
+      // What is limited is counted when it has passed.
+      if (this.rates?.limitsSent(session) !== true) {
+        sessions.countSent(session, carrier as Carrier, wholePacketBytes(batch, slot), batch.segments[slot]!)
+      }
       if (carrier === Carrier.datagram) {
-        batch.owners[slot] = sessions.associations[session]!
         if (!this.segmenter.start(batch, slot)) batch.drop(slot, DropReason.malformed)
         else while (!this.segmenter.fill(outgoing)) this.flush(path!, now)
       } else {
-        this.sendOnStream(batch, slot, session)
+        this.sendOnStream(batch, slot, session, now)
         batch.divert(slot)
       }
     }
@@ -143,6 +159,9 @@ export class TunnelSide {
 
   private flush(path: DatagramPath, now: Milliseconds): void {
     const { outgoing } = this
+    this.limit(outgoing, Carrier.datagram, now)
+    const { associations } = this.sessions
+    for (let slot = 0; slot < outgoing.count; slot++) outgoing.owners[slot] = associations[outgoing.owners[slot]!]!
     wrapDatagramFrames(outgoing)
     path.records.sealDatagrams(outgoing, now)
     this.handOver(outgoing, path, now)
@@ -190,8 +209,21 @@ export class TunnelSide {
     outgoing.reset()
   }
 
-  private sendOnStream(batch: PacketBatch, slot: number, session: number): void {
-    if (batch.segments[slot] === 1 && batch.partialChecksums[slot] === 0) {
+  /** Drops of single packets what is beyond the limits of their sessions, and counts the rest. */
+  private limit(batch: PacketBatch, carrier: Carrier, now: Milliseconds): void {
+    const { rates, sessions } = this
+    if (!rates?.limitsAnySent) return
+    rates.limitSent(batch, now)
+    for (let slot = 0; slot < batch.count; slot++) {
+      const session = batch.owners[slot]!
+      if (batch.verdicts[slot] !== Verdict.forward || !rates.limitsSent(session)) continue
+      sessions.countSent(session, carrier, batch.lengths[slot]!)
+    }
+  }
+
+  private sendOnStream(batch: PacketBatch, slot: number, session: number, now: Milliseconds): void {
+    const isWhole = batch.segments[slot] === 1 && batch.partialChecksums[slot] === 0
+    if (isWhole && this.rates?.limitsSent(session) !== true) {
       this.outlets.sendOnStream(session, batch.bytes, batch.offsets[slot]!, batch.lengths[slot]!)
       return
     }
@@ -199,8 +231,10 @@ export class TunnelSide {
     const { toStream } = this
     for (let done = false; !done; toStream.reset()) {
       done = this.segmenter.fill(toStream)
+      this.limit(toStream, Carrier.stream, now)
       for (let packet = 0; packet < toStream.count; packet++)
-        this.outlets.sendOnStream(session, toStream.bytes, toStream.offsets[packet]!, toStream.lengths[packet]!)
+        if (toStream.verdicts[packet] === Verdict.forward)
+          this.outlets.sendOnStream(session, toStream.bytes, toStream.offsets[packet]!, toStream.lengths[packet]!)
     }
   }
 
