@@ -213,6 +213,20 @@ describe('a CONNECT', () => {
     expect(told).toContain('closed 1 administrator')
   })
 
+  test('is answered when the data plane knows the key already, so that no datagram comes too early', () => {
+    const { login, host, commands } = world()
+    const attempt = new FakeAttempt(login('anna'))
+    const before: string[] = []
+    attempt.onAccept = ({ datagram }) => {
+      for (const command of commands) {
+        if (command.type !== 'permit' || command.appId === datagram!.appId) before.push(command.type)
+      }
+    }
+    host.acceptTunnel(attempt)
+    expect(before).toEqual(['install-session', 'permit'])
+    attempt.socket.destroy()
+  })
+
   test('whose client has gone keeps the session for its return, which is the first that the world hears of', () => {
     const { login, connect, told, host, installed } = world()
     const cookie = login('anna')
@@ -243,11 +257,13 @@ describe('a session that comes back', () => {
   })
 
   test('by an attempt that fails goes on with the stream that it has, beyond the time of its cookie', () => {
-    const { login, connect, host } = world({ session: { cookieSeconds: 60 } })
+    const { login, connect, host, commanded } = world({ session: { cookieSeconds: 60 } })
     const cookie = login('anna')
     const first = connect(cookie)
     connect(cookie, { gone: true })
     expect(first.socket.destroyed).toBe(false)
+    // And with its App-ID.
+    expect(commanded('permit')).toMatchObject({ appId: first.granted!.datagram!.appId })
     // The client answers probes all the time.
     for (let second = 0; second < 200; second++) {
       vi.advanceTimersByTime(1000)

@@ -49,6 +49,8 @@ export class FakeAttempt implements TunnelAttempt {
   readonly socket: FakeSocket = new FakeSocket()
   granted: TunnelParameters | undefined = undefined
   refused: { readonly status: number; readonly reason: string } | undefined = undefined
+  /** Runs before the answer is on its way. */
+  onAccept: ((parameters: TunnelParameters) => void) | undefined = undefined
   private readonly isGone: boolean
 
   constructor(
@@ -79,6 +81,7 @@ export class FakeAttempt implements TunnelAttempt {
 
   accept(parameters: TunnelParameters): ReturnType<TunnelAttempt['accept']> {
     if (this.granted || this.refused) throw new TypeError('answered already')
+    this.onAccept?.(parameters)
     this.granted = parameters
     if (this.isGone) return undefined
     const socket = this.socket as unknown as TLSSocket

@@ -157,6 +157,11 @@ export class LiveSession {
     this.driver.input(now => this.machine.disconnect(reason, now))
   }
 
+  /** Nothing more comes of it, and nobody is told. */
+  discard(): void {
+    this.driver.stop()
+  }
+
   private handleOutput(output: SessionOutput): void {
     const { index: session } = this
     const { plane } = this.host

@@ -275,20 +275,29 @@ export class SessionHost implements LiveSessionHost {
       sessionRemainingSeconds: this.registry.remainingSeconds(record, now),
     }
     const parameters = grantParameters(this.config, input)
-    const established = attempt.accept(parameters)
-    if (!established) return false
+    const isNew = holding.live === undefined
+    const { appId, pskKey } = holding
     holding.live ??= this.install(record, holding, parameters)
     if (!holding.live) {
-      established.transport.destroy()
+      attempt.refuse(503, 'Too many sessions')
+      return false
+    }
+    holding.appId = datagram?.appId
+    holding.pskKey = attempt.pskKey
+    // Before the client hears of it: its first datagram may overtake whatever is told later.
+    this.plane.command(permission(holding.live.index, holding))
+    const established = attempt.accept(parameters)
+    if (!established) {
+      holding.appId = appId
+      holding.pskKey = pskKey
+      if (isNew) this.discard(holding, holding.live)
+      else this.plane.command(permission(holding.live.index, holding))
       return false
     }
     holding.remoteAddress = attempt.remoteAddress
     holding.userAgent = request.userAgent
     holding.outerFamily = input.outerFamily
     holding.linkMtu = parameters.baseMtu
-    holding.pskKey = attempt.pskKey
-    holding.appId = datagram?.appId
-    this.plane.command(permission(holding.live.index, holding))
     this.setRate(record)
     this.streams.add(established.transport)
     const { live } = holding
@@ -331,6 +340,11 @@ export class SessionHost implements LiveSessionHost {
     const { outbound, inbound } = bytesOf(holding, this.plane)
     holding.bytesOutbound = outbound
     holding.bytesInbound = inbound
+    this.discard(holding, live)
+  }
+
+  private discard(holding: Holding<LiveSession>, live: LiveSession): void {
+    live.discard()
     holding.live = undefined
     holding.rate = {}
     this.inPlane.numbers.rest(live.index)
