@@ -1,5 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import { PacketBatch } from '@twinbore/core/packet'
+import { randomBelow, seededRandom } from '@twinbore/core/runtime'
+import { nativeCopy } from '@twinbore/tun/io'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { PacketRing } from '../../src/data-plane/rings/packet-ring.ts'
@@ -65,6 +67,35 @@ describe('a ring', () => {
       expect(batch.packet(7)).toEqual(packetOf(7, 120))
       expect(batch.owners[7]).toBe(7)
     }
+  })
+
+  test.each([
+    ['views', undefined],
+    ['memcpy', nativeCopy()],
+  ])('carries packets of any length, up to more than one end copies at once, by %s', (_, copy) => {
+    const memory = PacketRing.allocate(1 << 18)
+    const [writer, reader] = [new PacketRing(memory, copy), new PacketRing(memory, copy)]
+    const random = seededRandom(7)
+    const sums: number[] = []
+    for (let round = 0; round < 200; round++) {
+      const pushed: Uint8Array[] = []
+      for (let n = round % 5; n >= 0; n--) {
+        const length = n === 0 ? randomBelow(random, 70_000) : randomBelow(random, 3000)
+        const bytes = packetOf(round + n, length)
+        if (writer.push(bytes, 0, length, round)) pushed.push(bytes)
+      }
+      writer.publish()
+      reader.drain((bytes, offset, length, owner) => {
+        const same = Buffer.compare(bytes.subarray(offset, offset + length), pushed.shift()!) === 0
+        if (!same || owner !== round) throw new Error(`round ${round}: another packet`)
+        sums.push(length)
+        return true
+      })
+      expect(pushed).toEqual([])
+      expect(reader.isEmpty).toBe(true)
+    }
+    expect(writer.dropped).toBe(0)
+    expect(Math.max(...sums)).toBeGreaterThan(65_536)
   })
 
   test('takes a part of a slab', () => {

@@ -10,6 +10,7 @@ export {
 export type { Route, RouteKind, RouteLookup } from './linux/route-message.ts'
 export type { TunHandle } from './linux/tun-device.ts'
 export { datagramSupport } from './linux/udp-support.ts'
+export { type NativeCopy, nativeCopy } from './native-copy.ts'
 export { connectFlow } from './netstack/connect-flow.ts'
 export { refusalOf } from './netstack/connect-refusal.ts'
 export type { DialLimits } from './netstack/dial-gate.ts'

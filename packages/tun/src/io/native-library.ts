@@ -22,8 +22,11 @@ export interface Readiness {
 
 export interface NativeLibrary {
   function(name: string, result: NativeType, parameters: readonly NativeType[]): NativeFunction
-  /** Where a buffer's bytes are. They never move; keep a reference to the buffer as long as the address is in use. */
-  addressOf(buffer: ArrayBuffer): number
+  /**
+   * Where the bytes of a buffer or an array are; of shared memory by an array only. They never move; keep a reference to the
+   * buffer as long as the address is in use.
+   */
+  addressOf(buffer: ArrayBuffer | Uint8Array): number
   /** The error number that the last call on this thread left. */
   errno(): number
   /** A watch on a descriptor. It keeps the process alive while it is started. */

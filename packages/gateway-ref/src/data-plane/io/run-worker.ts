@@ -5,7 +5,14 @@ import { IpAddress } from '@twinbore/core/address'
 import { systemRandom } from '@twinbore/core/io'
 import type { Clock } from '@twinbore/core/runtime'
 import type { DatagramNotice } from '@twinbore/tun'
-import { adoptDatagramSocket, adoptTun, DescriptorWait, setPreciseTimers, WakeSignal } from '@twinbore/tun/io'
+import {
+  adoptDatagramSocket,
+  adoptTun,
+  DescriptorWait,
+  nativeCopy,
+  setPreciseTimers,
+  WakeSignal,
+} from '@twinbore/tun/io'
 import { HostAddressDevice } from '../../egress/host-address-device.ts'
 import type { PlaneCommand } from '../commands.ts'
 import { DataPlaneEngine } from '../engine.ts'
@@ -24,7 +31,8 @@ export function runWorker(start: WorkerStart, port: MessagePort): void {
   const clock: Clock = { now: () => performance.now() + offset, wallClock: () => Date.now() }
   const wake = WakeSignal.adopt(start.wake)
   const notify = WakeSignal.adopt(start.notify)
-  const toStreams = new PacketRing(shared.toStreams)
+  const copy = nativeCopy()
+  const toStreams = new PacketRing(shared.toStreams, copy)
   const tun = adoptTun(device.tun)
   const pairs = device.addressPairs.map(({ host, transit }) => ({
     host: IpAddress.of(host),
@@ -45,7 +53,7 @@ export function runWorker(start: WorkerStart, port: MessagePort): void {
     wait: new DescriptorWait([start.wake, device.tun.descriptor, ...(socket === undefined ? [] : [socket])]),
     clock,
     status: new Int32Array(shared.status),
-    fromStreams: new PacketRing(shared.fromStreams),
+    fromStreams: new PacketRing(shared.fromStreams, copy),
     toStreams,
     hasSocket: socket !== undefined,
     takeCommands: () => receiveMessageOnPort(port)?.message as readonly PlaneCommand[] | undefined,

@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads'
 import { DropReason, dropReasonName, PacketBatch, Verdict } from '@twinbore/core/packet'
 import type { Clock } from '@twinbore/core/runtime'
 import type { DatagramNotice } from '@twinbore/tun'
-import { WakeSignal } from '@twinbore/tun/io'
+import { nativeCopy, WakeSignal } from '@twinbore/tun/io'
 import type { DataPlaneConfig } from '../../config/gateway-config.ts'
 import type { DeviceHandover } from '../../egress/egress.ts'
 import { GatewayError } from '../../errors.ts'
@@ -88,8 +88,9 @@ export class WorkerDriver implements DataPlane {
       toStreams: PacketRing.allocate(RING_BYTES),
     }
     this.totals = new Float64Array(this.memory.totals)
-    this.toWorker = new PacketRing(this.memory.fromStreams)
-    this.fromWorker = new PacketRing(this.memory.toStreams)
+    const copy = nativeCopy()
+    this.toWorker = new PacketRing(this.memory.fromStreams, copy)
+    this.fromWorker = new PacketRing(this.memory.toStreams, copy)
     this.fromStreams = new PacketBatch({ slotBytes: Math.max(2048, mtu) })
     this.notify.onSignal(() => this.handOut())
     this.handOut()

@@ -1,5 +1,14 @@
 import type { PacketBatch } from '@twinbore/core/packet'
 
+/** Copies bytes from one array to another, neither of which is the other's memory. `nativeCopy` of `@twinbore/tun/io` fits. */
+export type CopyBytes = (
+  target: Uint8Array,
+  targetAt: number,
+  source: Uint8Array,
+  sourceAt: number,
+  length: number,
+) => void
+
 /**
  * Packets from one thread to another: a ring of bytes in shared memory with one writer and one reader, neither of which ever
  * waits. What finds no room is dropped and counted.
@@ -9,6 +18,9 @@ import type { PacketBatch } from '@twinbore/core/packet'
  *
  * `written` and `read` count bytes and wrap at 2^32; the writer owns `written` and `dropped`, the reader `read`. A record is
  * seen when `publish` has moved `written` past it, so one store, and at most one wakeup, serves a whole batch.
+ *
+ * Each end works on a copy of its own, which goes to shared memory, or comes from it, in pieces of many records: to copy packet by
+ * packet costs several times as much there, as V8 copies shared memory by relaxed atomics. Memory: 64 KiB at each end, once used.
  */
 export class PacketRing {
   readonly memory: SharedArrayBuffer
@@ -16,12 +28,22 @@ export class PacketRing {
   private readonly heads: Int32Array
   private readonly bytes: Uint8Array
   private readonly size: number
+  private readonly copy: CopyBytes
   /** The writer's place, ahead of what is published. */
   private ahead: number
+  /** Of the writer: the records up to `ahead` that are not in the ring yet. */
+  private readonly staged = new Piece()
+  /** Of the reader: a copy of a part of the ring, which begins at `fetchedAt`. */
+  private readonly fetched = new Piece()
+  private fetchedAt = 0
 
-  /** @param memory - of `PacketRing.allocate`; the other end has the same. */
-  constructor(memory: SharedArrayBuffer) {
+  /**
+   * @param memory - of `PacketRing.allocate`; the other end has the same.
+   * @param copy - how bytes get into shared memory and out of it. @defaultValue `set` of Uint8Array
+   */
+  constructor(memory: SharedArrayBuffer, copy: CopyBytes = copyByView) {
     this.memory = memory
+    this.copy = copy
     this.size = memory.byteLength - CONTROL_BYTES
     this.words = new Int32Array(memory, 0, CONTROL_BYTES / 4)
     this.heads = new Int32Array(memory, CONTROL_BYTES)
@@ -55,14 +77,13 @@ export class PacketRing {
       return false
     }
     if (skip > 0) {
+      this.flush()
       this.heads[at >> 2] = SKIP
       this.ahead = (this.ahead + skip) | 0
     }
-    const start = skip > 0 ? 0 : at
-    this.heads[start >> 2] = length
-    this.heads[(start >> 2) + 1] = owner
-    const to = start + HEAD_BYTES
-    this.bytes.set(offset === 0 && length === bytes.length ? bytes : bytes.subarray(offset, offset + length), to)
+    if ((this.ahead & (this.size - 1)) === 0 || this.staged.length + need > PIECE_BYTES) this.flush()
+    if (need > PIECE_BYTES) write(this.bytes, this.heads, this.ahead & (this.size - 1), bytes, offset, length, owner)
+    else this.staged.add(need, bytes, offset, length, owner)
     this.ahead = (this.ahead + need) | 0
     return true
   }
@@ -70,8 +91,17 @@ export class PacketRing {
   /** Lets the reader see what was pushed. Returns whether it waits and has to be woken. */
   publish(): boolean {
     if (this.ahead === Atomics.load(this.words, Word.written)) return false
+    this.flush()
     Atomics.store(this.words, Word.written, this.ahead)
     return Atomics.exchange(this.words, Word.waits, 0) === 1
+  }
+
+  /** Puts what is staged into the ring, in which it never wraps. */
+  private flush(): void {
+    const { staged } = this
+    if (staged.length === 0) return
+    this.copy(this.bytes, (this.ahead - staged.length) & (this.size - 1), staged.bytes, 0, staged.length)
+    staged.length = 0
   }
 
   // The reader's side.
@@ -91,21 +121,36 @@ export class PacketRing {
     return moved
   }
 
-  /** Hands each packet to `take` until the ring is empty or `take` wants no more. The bytes are the ring's and must be copied. */
+  /** Hands each packet to `take` until the ring is empty or `take` wants no more. The bytes must be used before it returns. */
   drain(take: (bytes: Uint8Array, offset: number, length: number, owner: number) => boolean): void {
     const written = Atomics.load(this.words, Word.written)
     let at = Atomics.load(this.words, Word.read)
     for (let more = true; more && at !== written; ) {
       const start = at & (this.size - 1)
-      const length = this.heads[start >> 2]!
-      if (length === SKIP) {
+      if (this.heads[start >> 2] === SKIP) {
         at = (at + this.size - start) | 0
         continue
       }
-      more = take(this.bytes, start + HEAD_BYTES, length, this.heads[(start >> 2) + 1]!)
+      const from = this.fetch(at, written)
+      const isLong = from === -1
+      const heads = isLong ? this.heads : this.fetched.heads
+      const place = isLong ? start : from
+      const length = heads[place >> 2]!
+      more = take(isLong ? this.bytes : this.fetched.bytes, place + HEAD_BYTES, length, heads[(place >> 2) + 1]!)
       at = (at + HEAD_BYTES + ((length + 7) & ~7)) | 0
     }
     Atomics.store(this.words, Word.read, at)
+  }
+
+  /** Where the record at `at` is in `fetched`, which is filled as needed; -1 when it is longer than that. */
+  private fetch(at: number, written: number): number {
+    const { fetched } = this
+    const from = (at - this.fetchedAt) | 0
+    if (fetched.holds(from)) return from
+    const start = at & (this.size - 1)
+    this.fetchedAt = at
+    fetched.fill(this.copy, this.bytes, start, Math.min((written - at) >>> 0, this.size - start, PIECE_BYTES))
+    return fetched.holds(0) ? 0 : -1
   }
 
   /** Says that the reader is about to wait. False when something came meanwhile: then it must not. */
@@ -121,3 +166,57 @@ const Word = { written: 0, read: 1, dropped: 2, waits: 3 } as const
 const CONTROL_BYTES = 64
 const HEAD_BYTES = 8
 const SKIP = -1
+/** What one end copies at once: less than a second-level cache. */
+const PIECE_BYTES = 65_536
+
+const nothing = new Uint8Array(0)
+const noHeads = new Int32Array(0)
+
+/** Records of one end, outside of shared memory. */
+class Piece {
+  bytes: Uint8Array = nothing
+  heads: Int32Array = noHeads
+  length = 0
+
+  add(need: number, bytes: Uint8Array, offset: number, length: number, owner: number): void {
+    this.allocate()
+    write(this.bytes, this.heads, this.length, bytes, offset, length, owner)
+    this.length += need
+  }
+
+  fill(copy: CopyBytes, source: Uint8Array, at: number, length: number): void {
+    this.allocate()
+    copy(this.bytes, 0, source, at, length)
+    this.length = length
+  }
+
+  /** Whether there is a whole record at `at`. */
+  holds(at: number): boolean {
+    return at >= 0 && at + HEAD_BYTES <= this.length && at + HEAD_BYTES + this.heads[at >> 2]! <= this.length
+  }
+
+  private allocate(): void {
+    if (this.bytes !== nothing) return
+    const memory = new ArrayBuffer(PIECE_BYTES)
+    this.bytes = new Uint8Array(memory)
+    this.heads = new Int32Array(memory)
+  }
+}
+
+function write(
+  target: Uint8Array,
+  heads: Int32Array,
+  at: number,
+  bytes: Uint8Array,
+  offset: number,
+  length: number,
+  owner: number,
+): void {
+  heads[at >> 2] = length
+  heads[(at >> 2) + 1] = owner
+  target.set(offset === 0 && length === bytes.length ? bytes : bytes.subarray(offset, offset + length), at + HEAD_BYTES)
+}
+
+const copyByView: CopyBytes = (target, targetAt, source, sourceAt, length) => {
+  target.set(source.subarray(sourceAt, sourceAt + length), targetAt)
+}
