@@ -9,11 +9,31 @@ export interface FrameQueueLimits {
 }
 
 /**
+ * What many queues may hold together. Each may hold an eighth of what is left, so that few hold as much as their own limits
+ * allow, many less each, and there is always room for one more (dynamic thresholds, Choudhury and Hahne 1998).
+ */
+export class QueueBudget {
+  readonly maxBytes: number
+  /** Bytes that wait in all queues. */
+  used = 0
+
+  constructor(maxBytes: number) {
+    this.maxBytes = maxBytes
+  }
+
+  /** The most that one queue may hold now. */
+  get share(): number {
+    return (this.maxBytes - this.used) / 8
+  }
+}
+
+/**
  * Frames that wait for a stream. Control frames go first and are never dropped; of the data frames the oldest are
  * dropped when a new one does not fit, which shows the sender inside the tunnel soonest that the way is full.
  */
 export class FrameQueue {
   private readonly limits: FrameQueueLimits
+  private readonly budget: QueueBudget | undefined
   private control: Uint8Array[] = []
   private data: (Uint8Array | undefined)[] = []
   /** The first data frame that still waits. */
@@ -22,8 +42,10 @@ export class FrameQueue {
   /** Data frames dropped since creation. */
   dropped = 0
 
-  constructor(limits: FrameQueueLimits) {
+  /** @param budget - shared with other queues. @defaultValue there is none */
+  constructor(limits: FrameQueueLimits, budget?: QueueBudget) {
     this.limits = limits
+    this.budget = budget
   }
 
   get empty(): boolean {
@@ -48,13 +70,18 @@ export class FrameQueue {
   }
 
   pushData(frame: Uint8Array): void {
-    const { maxBytes, maxFrames } = this.limits
-    while (this.head < this.data.length && (this.dataBytes + frame.length > maxBytes || this.waiting >= maxFrames)) {
+    const { maxFrames } = this.limits
+    while (this.waiting > 0 && (this.dataBytes + frame.length > this.mostBytes || this.waiting >= maxFrames)) {
       this.shiftData()
       this.dropped++
     }
+    // Nothing of its own is left to be dropped: the others have it all.
+    if (this.budget && frame.length > this.budget.share) {
+      this.dropped++
+      return
+    }
     this.data.push(frame)
-    this.dataBytes += frame.length
+    this.addBytes(frame.length)
   }
 
   /** The next frame to send. */
@@ -68,7 +95,17 @@ export class FrameQueue {
     this.control = []
     this.data = []
     this.head = 0
-    this.dataBytes = 0
+    this.addBytes(-this.dataBytes)
+  }
+
+  private get mostBytes(): number {
+    const { maxBytes } = this.limits
+    return this.budget ? Math.min(maxBytes, this.budget.share) : maxBytes
+  }
+
+  private addBytes(bytes: number): void {
+    this.dataBytes += bytes
+    if (this.budget) this.budget.used += bytes
   }
 
   private get waiting(): number {
@@ -79,7 +116,7 @@ export class FrameQueue {
     if (this.head === this.data.length) return undefined
     const frame = this.data[this.head]!
     this.data[this.head++] = undefined
-    this.dataBytes -= frame.length
+    this.addBytes(-frame.length)
     if (this.head === this.data.length) {
       this.data = []
       this.head = 0

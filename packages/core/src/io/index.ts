@@ -25,6 +25,7 @@ export type {
   TunnelAttempt,
 } from './control-listener-types.ts'
 export { type Driver, drive, type Hands } from './driver.ts'
+export { QueueBudget } from './frame-queue.ts'
 export { nodeTlsCrypto } from './node-tls-crypto.ts'
 export {
   StreamChannel,

@@ -2,7 +2,7 @@ import type { TLSSocket } from 'node:tls'
 import { type PacketBatch, Verdict } from '../packet/index.ts'
 import type { StreamLoss } from '../protocol/events.ts'
 import { encodeStreamFrame, FrameType, STREAM_FRAME_HEADER_BYTES } from '../protocol/frame.ts'
-import { FrameQueue } from './frame-queue.ts'
+import { FrameQueue, type QueueBudget } from './frame-queue.ts'
 import { openHand } from './open-hand.ts'
 import type { StreamHand } from './stream-hand.ts'
 
@@ -27,6 +27,8 @@ export interface StreamChannelOptions {
   readonly maxQueueBytes?: number
   /** Data frames that wait; then the oldest are dropped. @defaultValue 512 */
   readonly maxQueueFrames?: number
+  /** Shared with other channels: the data frames of all of them together. @defaultValue there is none */
+  readonly budget?: QueueBudget
   /** Control frames that wait; one more closes the channel as `write-timeout`. @defaultValue 1024 */
   readonly maxQueueControlFrames?: number
   /** A peer that takes nothing for so long is given up. @defaultValue 20_000 */
@@ -76,11 +78,14 @@ export class StreamChannel {
     this.handlers = handlers
     this.batch = options.batch
     this.owner = options.owner ?? -1
-    this.queue = new FrameQueue({
-      maxBytes: options.maxQueueBytes ?? 262_144,
-      maxFrames: options.maxQueueFrames ?? 512,
-      maxControlFrames: options.maxQueueControlFrames ?? 1024,
-    })
+    this.queue = new FrameQueue(
+      {
+        maxBytes: options.maxQueueBytes ?? 262_144,
+        maxFrames: options.maxQueueFrames ?? 512,
+        maxControlFrames: options.maxQueueControlFrames ?? 1024,
+      },
+      options.budget,
+    )
     this.writeTimeoutMs = options.writeTimeoutMs ?? 20_000
     this.endTimeoutMs = options.endTimeoutMs ?? 2000
     const events = {

@@ -1,5 +1,6 @@
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { FrameQueue } from '../../src/io/frame-queue.ts'
+import { FrameQueue, QueueBudget } from '../../src/io/frame-queue.ts'
 
 const frame = (mark: number, length = 10) => new Uint8Array(length).fill(mark)
 const limits = { maxBytes: 30, maxFrames: 5, maxControlFrames: 2 }
@@ -57,5 +58,49 @@ describe('frames that wait', () => {
     expect(queue.frames).toBe(1)
     // @ts-expect-error it is private, and what this test is about
     expect(queue.data.length).toBeLessThan(3000)
+  })
+})
+
+describe('a budget of many queues', () => {
+  const each = { maxBytes: 100_000, maxFrames: 1000, maxControlFrames: 2 }
+
+  test('a few have their own limits, a thousand slow ones share, and one more finds room', () => {
+    const budget = new QueueBudget(8_000_000)
+    const few = Array.from({ length: 4 }, () => new FrameQueue(each, budget))
+    for (let round = 0; round < 100; round++) for (const queue of few) queue.pushData(frame(1, 1400))
+    for (const queue of few) expect(queue.bytes).toBeGreaterThan(95_000)
+    const many = Array.from({ length: 1000 }, () => new FrameQueue(each, budget))
+    for (let round = 0; round < 100; round++) for (const queue of many) queue.pushData(frame(1, 1400))
+    expect(budget.used).toBeLessThanOrEqual(8_000_000)
+    // Those that were full before give way as soon as they get something new.
+    for (let round = 0; round < 2; round++) for (const queue of [...few, ...many]) queue.pushData(frame(1, 1400))
+    expect(Math.max(...few.map(({ bytes }) => bytes))).toBeLessThan(20_000)
+    const late = new FrameQueue(each, budget)
+    late.pushData(frame(7, 1400))
+    expect(drain(late)).toEqual([7])
+    for (const queue of [...few, ...many]) queue.clear()
+    expect(budget.used).toBe(0)
+  })
+
+  test('is never exceeded, and given back by whatever way frames leave (property)', () => {
+    const step = fc.record({
+      queue: fc.nat(4),
+      act: fc.constantFrom('push', 'push', 'push', 'shift', 'clear'),
+      length: fc.integer({ min: 1, max: 3000 }),
+    })
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 200 }), steps => {
+        const budget = new QueueBudget(20_000)
+        const queues = Array.from({ length: 5 }, () => new FrameQueue({ ...each, maxBytes: 9000 }, budget))
+        for (const { queue: n, act, length } of steps) {
+          const queue = queues[n]!
+          if (act === 'push') queue.pushData(frame(1, length))
+          else if (act === 'shift') queue.shift()
+          else queue.clear()
+          expect(budget.used).toBe(queues.reduce((sum, { bytes }) => sum + bytes, 0))
+          expect(budget.used).toBeLessThanOrEqual(20_000)
+        }
+      }),
+    )
   })
 })

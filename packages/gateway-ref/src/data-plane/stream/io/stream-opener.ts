@@ -1,5 +1,5 @@
 import type { TLSSocket } from 'node:tls'
-import { StreamChannel } from '@twinbore/core/io'
+import { QueueBudget, StreamChannel } from '@twinbore/core/io'
 import type { OpenStream } from '../../../control-plane/session-stream.ts'
 import type { Logger } from '../../../log/logger.ts'
 import { streamCipherSupport } from './stream-ciphers.ts'
@@ -12,9 +12,13 @@ export interface StreamRecordStats {
   readonly node: number
 }
 
+/** Packets that wait for slow clients, of all sessions together. */
+const MAX_QUEUED_BYTES = 64 * 1024 * 1024
+
 /** Opens stream channels, and counts who makes their records. */
 export class StreamOpener {
   private readonly log: Logger
+  private readonly budget = new QueueBudget(MAX_QUEUED_BYTES)
   private own = 0
   private node = 0
 
@@ -29,7 +33,7 @@ export class StreamOpener {
       if (decided) this.count(kind, decided)
       decided = undefined
     }
-    return new StreamChannel(socket, { ...handlers, onRecords }, packets)
+    return new StreamChannel(socket, { ...handlers, onRecords }, { ...packets, budget: this.budget })
   }
 
   stats(): StreamRecordStats {
