@@ -57,8 +57,9 @@ class Session {
   static async open() {
     const session = new Session()
     session.#login = await control.login({ username, password })
+    // From now on its deadlines are kept: a handshake may lose a datagram.
+    sessions.push(session)
     await session.connect()
-    return session
   }
 
   /** CONNECT and the DTLS handshake; also for a session that was cut. */
@@ -135,7 +136,7 @@ class Session {
   }
 
   handleDeadline(now) {
-    const { deadline } = this.#association
+    const deadline = this.#association?.deadline
     if (deadline === undefined || deadline > now) return
     this.#association.handleDeadline(now)
     this.#settle()
@@ -214,9 +215,7 @@ const summary = times => {
 
 const commands = {
   async open(count, concurrency) {
-    await each(Array(Number(count)).keys(), Number(concurrency), async () => {
-      sessions.push(await Session.open())
-    })
+    await each(Array(Number(count)).keys(), Number(concurrency), () => Session.open())
     return { sessions: sessions.length }
   },
   async reconnect(concurrency) {
