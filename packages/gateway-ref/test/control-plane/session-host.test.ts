@@ -1,23 +1,11 @@
 import { FrameType } from '@twinbore/core'
 import { IpAddress } from '@twinbore/core/address'
-import { StreamChannel } from '@twinbore/core/io'
-import { seededRandom } from '@twinbore/core/runtime'
 import { udpPacket } from '@twinbore/core/testing'
-import { nodeCrypto } from '@twinbore/dtls/io'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import type { UserFacts } from '../../src/auth/authenticator.ts'
-import type { GatewayOptions } from '../../src/config/gateway-options.ts'
-import { AddressLeases } from '../../src/control-plane/address-leases.ts'
-import { SessionHost } from '../../src/control-plane/io/session-host.ts'
-import { numbersFor } from '../../src/control-plane/session-numbers.ts'
-import type { PlaneCommand } from '../../src/data-plane/commands.ts'
-import type { PlaneEvent } from '../../src/data-plane/events.ts'
-import { LoopDriver } from '../../src/data-plane/io/loop-driver.ts'
 import { Carrier } from '../../src/data-plane/session-table.ts'
 import { configOf } from '../support/config-of.ts'
 import { FakeAttempt } from '../support/fake-attempt.ts'
-import { LogLines } from '../support/gateway-world.ts'
-import { PacketHost } from '../support/packet-host.ts'
+import { sessionWorld as world } from '../support/session-world.ts'
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] })
@@ -25,109 +13,6 @@ beforeEach(() => {
 afterEach(() => {
   vi.useRealTimers()
 })
-
-function world(options: Partial<GatewayOptions> = {}, { withDatagrams = true } = {}) {
-  const began = Date.now()
-  const clock = { now: () => Date.now() - began, wallClock: () => Date.now() }
-  const config = configOf(options)
-  const leases = new AddressLeases(config.pool)
-  const log = new LogLines()
-  const told: string[] = []
-  const commands: PlaneCommand[] = []
-  const users = new Map<string, UserFacts>(['anna', 'otto', 'dora'].map(name => [name, { groups: [], addresses: [] }]))
-  /** Runs inside the events. */
-  const onEvent: { run?: (text: string) => void } = {}
-  const tell = (text: string) => {
-    told.push(text)
-    onEvent.run?.(text)
-  }
-  const host = new SessionHost({
-    openStream: ({ socket }, handlers, packets) => new StreamChannel(socket, handlers, packets),
-    config,
-    clock,
-    random: seededRandom(7),
-    log,
-    leases,
-    datagramPort: withDatagrams ? 443 : undefined,
-    factsOf: name => users.get(name),
-    events: {
-      established: ({ id }) => tell(`established ${id}`),
-      resumed: ({ id }) => tell(`resumed ${id}`),
-      channelChanged: ({ id }, { from, to }) => tell(`${id} ${from} -> ${to}`),
-      closed: ({ id }, reason) => tell(`closed ${id} ${reason}`),
-      released: ({ ipv4 }) => tell(`released ${ipv4}`),
-      failed: error => tell(`failed ${error.message}`),
-    },
-  })
-  const network = new PacketHost()
-  const plane = new LoopDriver(
-    {
-      capacity: numbersFor(config.session.maxSessions),
-      maxAssociations: 16,
-      translation: undefined,
-      destinations: { pools: [], ownAddresses: [], allowed: [] },
-      gatewayAddresses: {},
-      mtu: config.mtu,
-    },
-    {
-      host: host.inPlane,
-      device: network.device,
-      socket: undefined,
-      crypto: nodeCrypto,
-      random: seededRandom(8),
-      clock,
-    },
-    'loop',
-  )
-  const carryOut = plane.command.bind(plane)
-  plane.command = command => {
-    commands.push(command)
-    carryOut(command)
-  }
-  host.plane = plane
-  /** The newest command of a type. */
-  const commanded = <Type extends PlaneCommand['type']>(type: Type) =>
-    commands.findLast((command): command is Extract<PlaneCommand, { type: Type }> => command.type === type)
-  /** What the data plane says when a handshake is through. */
-  const associate = (association: number, overhead = 37, session = 0) =>
-    handle({
-      type: 'association-established',
-      session,
-      association,
-      overhead,
-      maxPlaintextBytes: 16_384,
-      address: '198.51.100.7',
-      port: 40_000,
-    })
-  const installed = () => plane.stats().sessions
-  const login = (username: string): string => {
-    const grant = host.openSession({ username, method: 'password' }, { remoteAddress: '198.51.100.7' })
-    if ('refused' in grant) throw new Error(grant.refused)
-    return grant.cookie
-  }
-  const connect = (cookie: string | undefined, more: ConstructorParameters<typeof FakeAttempt>[1] = {}) => {
-    const attempt = new FakeAttempt(cookie, more)
-    host.acceptTunnel(attempt)
-    return attempt
-  }
-  const handle = (event: PlaneEvent) => host.inPlane.handleEvent(event, clock.now())
-  return {
-    host,
-    installed,
-    leases,
-    log,
-    told,
-    users,
-    onEvent,
-    network,
-    commands,
-    commanded,
-    associate,
-    handle,
-    login,
-    connect,
-  }
-}
 
 const bye = Uint8Array.of(0xb0)
 
@@ -448,28 +333,6 @@ describe('a reload', () => {
     ])
     // One of each family.
     expect(leases.size).toBe(2)
-  })
-})
-
-describe('rates', () => {
-  test('are told with the session, and changed under way; what the users file says goes first', () => {
-    const { login, connect, host, users, commands } = world({ session: { rate: { upload: '50 Mbit/s' } } })
-    const rates = () => commands.splice(0).flatMap(command => (command.type === 'set-rate' ? [command] : []))
-    const cookie = login('anna')
-    connect(cookie)
-    expect(rates()).toEqual([{ type: 'set-rate', session: 0, rate: { upload: 50e6, download: undefined } }])
-    users.set('otto', { groups: [], addresses: [], rate: { upload: Number.POSITIVE_INFINITY, download: 1e6 } })
-    connect(login('otto'))
-    expect(rates()).toEqual([{ type: 'set-rate', session: 1, rate: { upload: undefined, download: 1e6 } }])
-    connect(cookie)
-    host.reconfigure(configOf({ session: { rate: { upload: '50 Mbit/s' } } }))
-    expect(rates()).toEqual([])
-    host.reconfigure(configOf({ session: { rate: { upload: '20 Mbit/s', download: '1 Gbit/s' } } }))
-    expect(rates()).toEqual([{ type: 'set-rate', session: 0, rate: { upload: 20e6, download: 1e9 } }])
-    const rate = { upload: 20e6, download: 1e9 }
-    expect([...host.inPlane.restore()]).toContainEqual({ type: 'set-rate', session: 0, rate })
-    host.reconfigure(configOf())
-    expect(rates()).toEqual([{ type: 'set-rate', session: 0, rate: { upload: undefined, download: undefined } }])
   })
 })
 
