@@ -1,4 +1,5 @@
-import { type Family, IpAddress } from './ip-address.ts'
+import { readIpv4 } from './address-reader.ts'
+import { type Family, IpAddress, readAddress } from './ip-address.ts'
 
 /** An address block such as `10.0.0.0/8`: an immutable value whose host bits are zero. */
 export class Prefix {
@@ -21,13 +22,12 @@ export class Prefix {
    */
   static parse(text: string): Prefix | undefined {
     const slash = text.indexOf('/')
-    const address = IpAddress.parse(slash === -1 ? text : text.slice(0, slash))
+    const address = readAddress(text, slash === -1 ? text.length : slash)
     if (!address) return undefined
     const bits = address.family === 4 ? 32 : 128
     if (slash === -1) return new Prefix(address, bits)
-    const lengthText = text.slice(slash + 1)
-    const length = /^(0|[1-9]\d{0,2})$/.test(lengthText) ? Number(lengthText) : maskLength(lengthText, address.family)
-    return length === undefined || length > bits ? undefined : Prefix.of(address, length)
+    const length = readLength(text, slash + 1, address.family)
+    return length === -1 || length > bits ? undefined : new Prefix(withHostBits(address, length, 0), length)
   }
 
   /**
@@ -51,11 +51,15 @@ export class Prefix {
   }
 
   contains(address: IpAddress): boolean {
-    if (address.family !== this.family) return false
-    const whole = this.length >> 3
-    for (let i = 0; i < whole; i++) if (address.bytes[i] !== this.address.bytes[i]) return false
-    const rest = this.length & 7
-    return rest === 0 || ((address.bytes[whole]! ^ this.address.bytes[whole]!) & (0xff00 >> rest) & 0xff) === 0
+    const own = this.address
+    const length = this.length
+    if (address.family !== own.family || ((address.word0 ^ own.word0) & networkMask(length)) !== 0) return false
+    return (
+      length <= 32 ||
+      (((address.word1 ^ own.word1) & networkMask(length - 32)) === 0 &&
+        ((address.word2 ^ own.word2) & networkMask(length - 64)) === 0 &&
+        ((address.word3 ^ own.word3) & networkMask(length - 96)) === 0)
+    )
   }
 
   /** Whether every address of `other` is inside. */
@@ -83,12 +87,12 @@ export class Prefix {
 
   /** The last address: of an IPv4 subnet its broadcast address. The first one is `address`. */
   get last(): IpAddress {
-    return withHostBits(this.address, this.length, 0xff)
+    return withHostBits(this.address, this.length, -1)
   }
 
   /** The mask as an address: `255.255.255.0`. */
   get netmask(): IpAddress {
-    const ones = IpAddress.fromBytes(new Uint8Array(this.family === 4 ? 4 : 16).fill(0xff))
+    const ones = this.family === 4 ? IpAddress.ofIpv4Number(-1) : IpAddress.ofIpv6Words(-1, -1, -1, -1)
     return withHostBits(ones, this.length, 0)
   }
 
@@ -113,20 +117,43 @@ export function prefixTextHasHostBits(text: string): boolean {
   return prefix !== undefined && address !== undefined && !prefix.address.equals(address)
 }
 
-/** An address with the bits behind `length` all 0 or all 1. */
-function withHostBits(address: IpAddress, length: number, fill: 0 | 0xff): IpAddress {
-  const bytes = address.bytes.slice()
-  for (let i = 0; i < bytes.length; i++) {
-    const keep = (0xff00 >> Math.min(8, Math.max(0, length - i * 8))) & 0xff
-    bytes[i] = (bytes[i]! & keep) | (fill & ~keep)
-  }
-  return IpAddress.fromBytes(bytes)
+/** An address with the bits behind `length` all 0 or all 1 (`fill` -1); itself if it has them. */
+function withHostBits(address: IpAddress, length: number, fill: 0 | -1): IpAddress {
+  const word0 = filled(address.word0, length, fill)
+  if (address.family === 4) return word0 === address.word0 ? address : IpAddress.ofIpv4Number(word0)
+  const word1 = filled(address.word1, length - 32, fill)
+  const word2 = filled(address.word2, length - 64, fill)
+  const word3 = filled(address.word3, length - 96, fill)
+  const result = IpAddress.ofIpv6Words(word0, word1, word2, word3)
+  return result.equals(address) ? address : result
 }
 
-function maskLength(text: string, family: Family): number | undefined {
-  if (family !== 4) return undefined
-  const mask = IpAddress.parse(text)
-  if (mask?.family !== 4) return undefined
-  const bits = Array.from(mask.bytes, byte => byte.toString(2).padStart(8, '0')).join('')
-  return /^1*0*$/.test(bits) ? bits.lastIndexOf('1') + 1 : undefined
+function filled(word: number, length: number, fill: 0 | -1): number {
+  const mask = networkMask(length)
+  return (word & mask) | (fill & ~mask)
+}
+
+/** The first `length` bits of a word: none of them below 1, all from 32 on. */
+function networkMask(length: number): number {
+  if (length <= 0) return 0
+  return length >= 32 ? -1 : -1 << (32 - length)
+}
+
+/** The prefix length that a text ends with, in decimal or as an IPv4 mask; -1 if it is neither. */
+function readLength(text: string, start: number, family: Family): number {
+  if (text.length - start > 3) return family === 4 ? maskLength(readIpv4(text, start, text.length)) : -1
+  let length = -1
+  for (let i = start; i < text.length; i++) {
+    const digit = text.charCodeAt(i) - 0x30
+    // A length of 0 that goes on had a leading zero.
+    if (digit < 0 || digit > 9 || length === 0) return -1
+    length = length === -1 ? digit : length * 10 + digit
+  }
+  return length
+}
+
+function maskLength(mask: number): number {
+  // The host bits of a mask are ones at the end, so that one more is a power of two.
+  const hostBits = ~mask
+  return mask === -1 || (hostBits & (hostBits + 1)) !== 0 ? -1 : Math.clz32(hostBits)
 }

@@ -1,6 +1,16 @@
+const octets: readonly string[] = Array.from({ length: 256 }, (_, octet) => `${octet}`)
+const dottedOctets: readonly string[] = Array.from({ length: 256 }, (_, octet) => `${octet}.`)
+
 /** The text of the IPv4 address at `offset`: `192.0.2.1`. */
 export function ipv4Text(bytes: Uint8Array, offset = 0): string {
-  return `${bytes[offset]!}.${bytes[offset + 1]!}.${bytes[offset + 2]!}.${bytes[offset + 3]!}`
+  const [first, second] = [dottedOctets[bytes[offset]!]!, dottedOctets[bytes[offset + 1]!]!]
+  return first + second + dottedOctets[bytes[offset + 2]!]! + octets[bytes[offset + 3]!]!
+}
+
+/** The text of an IPv4 address as a 32-bit number, signed or not. */
+export function ipv4NumberText(number: number): string {
+  const [first, second] = [dottedOctets[number >>> 24]!, dottedOctets[(number >>> 16) & 0xff]!]
+  return first + second + dottedOctets[(number >>> 8) & 0xff]! + octets[number & 0xff]!
 }
 
 /**
@@ -9,11 +19,9 @@ export function ipv4Text(bytes: Uint8Array, offset = 0): string {
  */
 export function ipv6Text(bytes: Uint8Array, offset = 0): string {
   if (isIpv4Mapped(bytes, offset)) return `::ffff:${ipv4Text(bytes, offset + 12)}`
-  const groups: string[] = []
-  for (let i = 0; i < 16; i += 2) groups.push(((bytes[offset + i]! << 8) | bytes[offset + i + 1]!).toString(16))
-  const { start, length } = longestZeroRun(groups)
-  if (length < 2) return groups.join(':')
-  return `${groups.slice(0, start).join(':')}::${groups.slice(start + length).join(':')}`
+  const { start, length } = longestZeroRun(bytes, offset)
+  if (length < 2) return groupsText(bytes, offset, 0, 8)
+  return `${groupsText(bytes, offset, 0, start)}::${groupsText(bytes, offset, start + length, 8)}`
 }
 
 /** Whether the 16 bytes at `offset` are of ::ffff:0:0/96. */
@@ -23,12 +31,27 @@ function isIpv4Mapped(bytes: Uint8Array, offset: number): boolean {
 }
 
 /** The longest run of zero groups; the first of equals (RFC 5952 §4.2.3). */
-function longestZeroRun(groups: readonly string[]): { start: number; length: number } {
-  let best = { start: 0, length: 0 }
-  for (let start = 0; start < groups.length; start++) {
-    let length = 0
-    while (groups[start + length] === '0') length++
-    if (length > best.length) best = { start, length }
+function longestZeroRun(bytes: Uint8Array, offset: number): { start: number; length: number } {
+  const best = { start: 0, length: 0 }
+  for (let group = 0, length = 0; group < 8; group++) {
+    length = groupAt(bytes, offset, group) === 0 ? length + 1 : 0
+    if (length <= best.length) continue
+    best.start = group + 1 - length
+    best.length = length
   }
   return best
+}
+
+/** The groups from `from` to before `to`. */
+function groupsText(bytes: Uint8Array, offset: number, from: number, to: number): string {
+  let text = ''
+  for (let group = from; group < to; group++) {
+    if (group > from) text += ':'
+    text += groupAt(bytes, offset, group).toString(16)
+  }
+  return text
+}
+
+function groupAt(bytes: Uint8Array, offset: number, group: number): number {
+  return (bytes[offset + group * 2]! << 8) | bytes[offset + group * 2 + 1]!
 }
