@@ -45,7 +45,11 @@ export function readIpv6(text: string, end: number, words: Int32Array): boolean 
     if (groups === 8) return false
     const groupAt = at
     let group = 0
-    for (let digit = 0; at < end && (digit = hexDigit(text.charCodeAt(at))) !== -1; at++) group = (group << 4) | digit
+    for (; at < end; at++) {
+      const digit = hexDigit(text.charCodeAt(at))
+      if (digit === -1) break
+      group = (group << 4) | digit
+    }
     if (at < end && text.charCodeAt(at) === DOT) {
       const ipv4 = groups > 6 ? -1 : readIpv4(text, groupAt, end)
       if (ipv4 === -1) return false

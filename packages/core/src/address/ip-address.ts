@@ -67,7 +67,9 @@ export class IpAddress {
     const bits = family === 4 ? 32n : 128n
     if (number < 0n || number >> bits !== 0n) throw new RangeError(`an IPv${family} address has ${bits} bits`)
     const word = (shift: bigint) => Number(BigInt.asIntN(32, number >> shift))
-    return family === 4 ? new IpAddress(4, word(0n), 0, 0, 0) : new IpAddress(6, word(96n), word(64n), word(32n), word(0n))
+    return family === 4
+      ? new IpAddress(4, word(0n), 0, 0, 0)
+      : new IpAddress(6, word(96n), word(64n), word(32n), word(0n))
   }
 
   /** The address in 4 or 16 bytes, which must not be written to. */
