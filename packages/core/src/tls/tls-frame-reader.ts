@@ -14,12 +14,27 @@ import type { TlsRecordLayer } from './tls-record-layer.ts'
 
 const nothing = new Uint8Array(0)
 
+/** Room for the longest record. */
+const BUFFER_BYTES = RECORD_HEADER_BYTES + MAX_RECORD_FRAGMENT_BYTES
+/** So many buffers are kept for whoever needs one next; few readers do at the same time. */
+const MAX_SPARE = 8
+const spare: Uint8Array[] = []
+
+function takeBuffer(): Uint8Array {
+  return spare.pop() ?? new Uint8Array(new ArrayBuffer(BUFFER_BYTES))
+}
+
+function giveBuffer(buffer: Uint8Array | undefined): void {
+  if (buffer && spare.length < MAX_SPARE) spare.push(buffer)
+}
+
 /**
  * Frames of a stream channel out of TLS records, as they come from TCP.
  *
  * A record that holds one whole data frame, as peers send them, is decrypted right into the slot of its packet. All else
  * takes a detour through a scratch buffer and a `StreamDeframer`: control frames, frames that span records, records with several
- * frames, records longer than a slot. Records that span chunks are collected first. Memory: 16 KiB for each of the two, once needed.
+ * frames, records longer than a slot. Records that span chunks are collected first. Memory: 16 KiB for each of the two,
+ * while they are in use.
  */
 export class TlsFrameReader implements FrameSource {
   /** The alert that tells the peer what was wrong, after a step `failed`. */
@@ -66,14 +81,17 @@ export class TlsFrameReader implements FrameSource {
         if (step.type === 'violation') return this.end(step)
         if (step.type !== 'starved') return step
         this.deframing = false
+        this.releaseScratch()
       }
       // A record may hold a packet, which needs a slot before the bytes are taken.
       if (batch.full) return batchFull
       if (this.partialBytes > 0) {
         if (!this.complete()) return this.final ?? this.starve()
         const record = this.partial!
+        this.partial = undefined
         this.partialBytes = 0
         this.open(record, 0, batch, owner)
+        giveBuffer(record)
         continue
       }
       const left = this.chunk.length - this.position
@@ -89,8 +107,13 @@ export class TlsFrameReader implements FrameSource {
     return this.final ?? starved
   }
 
-  /** Opens the whole record at `at`. */
   private open(input: Uint8Array, at: number, batch: PacketBatch, owner: number): void {
+    this.openRecord(input, at, batch, owner)
+    if (!this.deframing) this.releaseScratch()
+  }
+
+  /** Opens the whole record at `at`. */
+  private openRecord(input: Uint8Array, at: number, batch: PacketBatch, owner: number): void {
     const { layer } = this
     const { opening } = layer
     const room = fragmentBytesAt(input, at)
@@ -163,8 +186,13 @@ export class TlsFrameReader implements FrameSource {
   }
 
   private scratchBuffer(): Uint8Array {
-    this.scratch ??= new Uint8Array(new ArrayBuffer(MAX_RECORD_FRAGMENT_BYTES))
+    this.scratch ??= takeBuffer()
     return this.scratch
+  }
+
+  private releaseScratch(): void {
+    giveBuffer(this.scratch)
+    this.scratch = undefined
   }
 
   /** The length of the fragment of the record whose header is at `at`; -1 when it is too long. */
@@ -195,7 +223,7 @@ export class TlsFrameReader implements FrameSource {
   /** Keeps the rest of the chunk, the beginning of a record, for the next one. */
   private keep(length: number): FrameSourceStep {
     if (length > 0) {
-      this.partial ??= new Uint8Array(new ArrayBuffer(RECORD_HEADER_BYTES + MAX_RECORD_FRAGMENT_BYTES))
+      this.partial ??= takeBuffer()
       this.partial.set(this.chunk.subarray(this.position))
       this.partialBytes = length
     }
@@ -217,9 +245,10 @@ export class TlsFrameReader implements FrameSource {
     this.final = step
     this.chunk = nothing
     this.position = 0
+    giveBuffer(this.partial)
     this.partial = undefined
     this.partialBytes = 0
-    this.scratch = undefined
+    this.releaseScratch()
     return step
   }
 }
