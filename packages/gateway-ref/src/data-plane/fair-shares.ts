@@ -9,7 +9,14 @@ const WINDOW_MS = 10
 const PACKET_COST = 1000
 /** Whoever takes no more than this in a window is never cut down: some 15 packets. */
 const LEAST_ALLOWANCE = 32_768
-/** More than an equal share may be chance by so much. */
+/**
+ * The level is no lower than this part of a fair share of what was handled lately. Beyond that the queue stands for other
+ * reasons, such as a busy machine.
+ */
+const LEAST_PART = 0.5
+/** For how much longer than a window a good one counts as what can be handled. */
+const CAPACITY_DECAY = 0.99
+/** More than a fair share may be chance by so much. */
 const SLACK = 1.25
 const DECREASE = 0.8
 const INCREASE = 1.25
@@ -20,11 +27,11 @@ const CALM_WINDOWS = 20
  * Keeps a source that many share, such as the receive buffer of a UDP socket, from being filled by a few. As long as the
  * source is drained now and then it does nothing. When it has not been for 100 ms, packets come faster than they are
  * handled, and soon the system drops whatever it has no room for. From then on those who take most are cut down, before the
- * costly steps, to a level that sinks while the queue stands and rises when it does not, but never below
- * an equal share (the idea of AFD: "Approximate fairness through differential dropping", Pan et al. 2003). Those below the level lose
+ * costly steps, to a level that sinks while the queue stands and rises when it does not, but not far below
+ * a fair share (the idea of AFD: "Approximate fairness through differential dropping", Pan et al. 2003). Those below the level lose
  * nothing. When all take about the same, nobody is cut down.
  *
- * Owners of packets are small integers of any kind. Memory: 12 bytes an owner, from the first overload on.
+ * Owners of packets are small integers of any kind. Memory: 16 bytes an owner, from the first overload on.
  */
 export class FairShares {
   private standingSince: Milliseconds | undefined
@@ -39,7 +46,11 @@ export class FairShares {
   private level = Number.POSITIVE_INFINITY
   /** Most that one owner may take in this window. */
   private allowance = Number.POSITIVE_INFINITY
+  private seen = new Int32Array(0)
+  /** How many of `seen` have taken something in this window. */
   private owners = 0
+  /** What was handled in a millisecond, lately. */
+  private capacity = 0
   private passed = 0
   private largest = 0
   private dropped = 0
@@ -82,7 +93,7 @@ export class FairShares {
     if (this.windows[owner] === this.window) taken += this.costs[owner]!
     else {
       this.windows[owner] = this.window
-      this.owners++
+      this.seen[this.owners++] = owner
     }
     this.costs[owner] = taken
     if (taken > this.largest) this.largest = taken
@@ -96,17 +107,20 @@ export class FairShares {
   private begin(now: Milliseconds): void {
     this.isActive = true
     this.level = Number.POSITIVE_INFINITY
+    this.capacity = 0
     this.calm = 0
     this.beginWindow(now, WINDOW_MS)
   }
 
   private endWindow(now: Milliseconds): void {
     const time = now - this.windowBegan
+    this.capacity = Math.max(this.passed / time, this.capacity * CAPACITY_DECAY)
     const stands = this.standingSince !== undefined && !this.wasDrained
     if (!stands) this.level *= INCREASE
     else if (this.owners > 0) {
-      const equal = this.passed / this.owners
-      this.level = Math.max(SLACK * equal, Math.min(this.level * time, this.largest) * DECREASE) / time
+      const fair = this.fairShare(this.capacity * time)
+      const least = Math.max((SLACK * this.passed) / this.owners, LEAST_PART * fair)
+      this.level = Math.max(least, Math.min(this.level * time, this.largest) * DECREASE) / time
     }
     this.calm = stands || this.dropped > 0 ? 0 : this.calm + 1
     if (this.calm < CALM_WINDOWS) this.beginWindow(now, time)
@@ -114,6 +128,23 @@ export class FairShares {
       this.isActive = false
       this.allowance = Number.POSITIVE_INFINITY
     }
+  }
+
+  /** The level at which all owners of the window together take so much: those below it what they want, the others as much each. */
+  private fairShare(total: number): number {
+    let share = total / this.owners
+    for (let left = 8; left > 0; left--) {
+      let small = 0
+      let large = 0
+      for (let n = 0; n < this.owners; n++) {
+        const cost = this.costs[this.seen[n]!]!
+        if (cost <= share) small += cost
+        else large++
+      }
+      if (large === 0) return share
+      share = (total - small) / large
+    }
+    return share
   }
 
   /** @param before - how long the window before it took: what waited meanwhile comes now. */
@@ -130,6 +161,9 @@ export class FairShares {
 
   private grow(owner: number): void {
     const size = Math.max(1024, 2 ** Math.ceil(Math.log2(owner + 1)))
+    const seen = new Int32Array(size)
+    seen.set(this.seen)
+    this.seen = seen
     const costs = new Float64Array(size)
     costs.set(this.costs)
     this.costs = costs
