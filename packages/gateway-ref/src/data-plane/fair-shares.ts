@@ -27,9 +27,9 @@ const CALM_WINDOWS = 20
  * Keeps a source that many share, such as the receive buffer of a UDP socket, from being filled by a few. As long as the
  * source is drained now and then it does nothing. When it has not been for 100 ms, packets come faster than they are
  * handled, and soon the system drops whatever it has no room for. From then on those who take most are cut down, before the
- * costly steps, to a level that sinks while the queue stands and rises when it does not, but not far below
- * a fair share (the idea of AFD: "Approximate fairness through differential dropping", Pan et al. 2003). Those below the level lose
- * nothing. When all take about the same, nobody is cut down.
+ * costly steps, to a level that sinks while the queue stands and rises when it does not, but not far below a fair share (the
+ * idea of AFD: "Approximate fairness through differential dropping", Pan et al. 2003). Those below the level lose nothing. When
+ * all take about the same, nobody is cut down.
  *
  * Owners of packets are small integers of any kind. Memory: 16 bytes an owner, from the first overload on.
  */
