@@ -1,8 +1,8 @@
 // A data plane that dies is replaced within a second: sessions, addresses and DTLS associations stay, and a stock client
 // notices nothing but a pause.
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type LabCertificates, makeCertificates } from '../lab/certificates.ts'
+import { die, startFailingGateway, statsOf } from '../lab/failing-gateway.ts'
 import { corporateAddress, gatewayAddress, LabNetwork } from '../lab/lab-network.ts'
 import type { LabProcess } from '../lab/lab-process.ts'
 import { needs } from '../lab/needs.ts'
@@ -21,7 +21,6 @@ import {
 import { configureGateway } from '../lab/twinbore.ts'
 import { Workspace } from '../lab/workspace.ts'
 
-const failingGateway = fileURLToPath(new URL('../lab/failing-gateway.mjs', import.meta.url))
 const megabyte = 1024 * 1024
 
 needs(
@@ -48,8 +47,8 @@ needs(
         certificates,
         config: { egress: { mode }, session: { dpdSeconds: 30 }, dataPlane: { driver: 'worker' } },
       })
-      gateway = network.start('gateway', process.execPath, [failingGateway, config], { keepInputOpen: true })
-      await gateway.waitFor(/ready worker/)
+      gateway = await startFailingGateway(network, config)
+      expect((await statsOf(gateway)).dataPlane.driver).toBe('worker')
       await startFileServer(network)
       const server = { url: `https://${gatewayAddress}`, serverPin: certificates.gatewayPin }
       client = await connectOpenconnect(network, { ...server, user: 'alice', passwords: ['secret'] })
@@ -60,14 +59,6 @@ needs(
       workspace?.remove()
     })
 
-    /** Makes it die when its device has carried so many bytes more. Resolves with the milliseconds until it is replaced. */
-    async function die(way: 'throw' | 'exit' | 'hang', afterBytes = 0): Promise<number> {
-      const since = gateway.mark
-      gateway.write(`${way} ${afterBytes}\n`)
-      const [, milliseconds] = await gateway.waitFor(/replaced after (\d+) ms/, { since })
-      return Number(milliseconds)
-    }
-
     test.each(['exit', 'throw', 'hang'] as const)(
       'can %s: it is replaced, and pings go on over the same association',
       async way => {
@@ -75,7 +66,7 @@ needs(
         const addresses = tunnelAddresses(client)
         const pinging = startPing(network, corporateAddress, 0.02)
         await nextAnswer(pinging)
-        const milliseconds = await die(way)
+        const milliseconds = await die(gateway, way)
         await nextAnswer(pinging)
         const gap = longestGap(pinging)
         await readPing(pinging)
@@ -112,7 +103,7 @@ needs(
     ] as const)('a transfer %s goes on to its end with equal SHA-256', async (_, transfer) => {
       const mark = client.mark
       const running = transfer(network, 200 * megabyte)
-      await die('exit', 50 * megabyte)
+      await die(gateway, 'exit', 50 * megabyte)
       const { bytes, here, there } = await running
       expect(bytes).toBe(200 * megabyte)
       expect(here).toBe(there)

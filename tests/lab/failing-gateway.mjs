@@ -1,7 +1,12 @@
-// A gateway whose data plane can be made to die: one word a line on standard input says how.
-//   node failing-gateway.mjs CONFIG        throw | exit | hang, and after how many bytes of its device
+// A gateway whose data plane can be made to die, and that tells its counters: one command a line on standard input.
+//   node [--expose-gc] failing-gateway.mjs CONFIG
+//     throw | exit | hang [BYTES]   the data plane dies when its device has carried so many bytes more
+//     stats                         answers "stats {...}": what the gateway counts, its sessions, ciphers of libcrypto in use
+//     memory                        collects garbage and answers "memory {...}"
 // It reaches into what is private, so that the product needs no way of dying on request.
 import { createInterface } from 'node:readline'
+
+import { recordContexts } from '@twinbore/dtls/io'
 
 const dist = new URL('../../packages/gateway-ref/dist/', import.meta.url)
 const { Gateway } = await import(new URL('control-plane/io/gateway.js', dist))
@@ -30,7 +35,23 @@ function carried(plane) {
   return bytesRead + bytesWritten
 }
 
-for await (const line of createInterface({ input: process.stdin })) {
+const answers = {
+  stats: () => ({ ...gateway.stats(), list: gateway.sessions(), recordContexts: recordContexts() }),
+  async memory() {
+    // What finalizers release goes with the second collection.
+    await globalThis.gc({ type: 'major', execution: 'async' })
+    await globalThis.gc({ type: 'major', execution: 'async' })
+    return process.memoryUsage()
+  },
+}
+
+const lines = createInterface({ input: process.stdin })
+process.once('SIGTERM', () => lines.close())
+for await (const line of lines) {
+  if (Object.hasOwn(answers, line)) {
+    console.log(`${line} ${JSON.stringify(await answers[line]())}`)
+    continue
+  }
   const [way, bytes = '0'] = line.split(' ')
   if (!gateway.running) break
   const { plane } = gateway.running

@@ -30,7 +30,7 @@ export function download(
   bytes: number,
   address: string = corporateAddress,
 ): Promise<TransferResult> {
-  return transfer(network, ['get', `http://${bracketed(address)}:${transferPort}/${bytes}`])
+  return transfer(network, bytes, ['get', `http://${bracketed(address)}:${transferPort}/${bytes}`])
 }
 
 export function upload(
@@ -38,7 +38,7 @@ export function upload(
   bytes: number,
   address: string = corporateAddress,
 ): Promise<TransferResult> {
-  return transfer(network, ['put', `http://${bracketed(address)}:${transferPort}/`, `${bytes}`])
+  return transfer(network, bytes, ['put', `http://${bracketed(address)}:${transferPort}/`, `${bytes}`])
 }
 
 export interface PingResult {
@@ -127,8 +127,9 @@ export async function stream(
   return { bitsPerSecond, bytes }
 }
 
-async function transfer(network: LabNetwork, args: readonly string[]): Promise<TransferResult> {
-  const stdout = await network.mustRun('client', process.execPath, [transferProgram, ...args], { timeoutMs: 120_000 })
+async function transfer(network: LabNetwork, bytes: number, args: readonly string[]): Promise<TransferResult> {
+  const timeoutMs = 120_000 + bytes / 1000
+  const stdout = await network.mustRun('client', process.execPath, [transferProgram, ...args], { timeoutMs })
   return JSON.parse(stdout) as TransferResult
 }
 
