@@ -1,7 +1,7 @@
 import { Socket, type SocketConstructorOpts } from 'node:net'
 
-/** Room for what piles up while one chunk is worked on. */
-const READ_BYTES = 131_072
+/** How much is read at once: room for what piles up between two reads. */
+export const READ_BYTES = 262_144
 
 /** What all sockets of the thread read into; whoever is told of bytes uses them up before it returns. */
 let shared: Uint8Array | undefined

@@ -4,18 +4,21 @@ import { AlertDescription } from '../tls/record-format.ts'
 import { TlsFrameReader } from '../tls/tls-frame-reader.ts'
 import type { TlsRecordLayer } from '../tls/tls-record-layer.ts'
 import { RecordBuffer } from './record-buffer.ts'
-import { withStaticReads } from './static-reads.ts'
+import { READ_BYTES, withStaticReads } from './static-reads.ts'
 import type { StreamHand, StreamHandEvents } from './stream-hand.ts'
 import type { TakenConnection } from './tls-tap.ts'
 
 /** Room for a key update or an alert of any suite. */
 const SMALL_RECORD_BYTES = 64
 
-// A peer that sends in bulk is read less often and in larger chunks: each wake-up, and each packet that enters a TUN device on
-// its own, costs more than the records in it. Chunks of small packets, acknowledgements above all, never wait.
-const BULK_BYTES = 8192
-const FULL_BYTES = 49_152
+// A peer that sends fast is read less often and in larger chunks: each wake-up, and each packet that enters a TUN device on its own,
+// costs more than the records in it. Below this rate, about that of six acknowledgements a millisecond, nothing waits.
+const FAST_BYTES_PER_MS = 500
+/** So much says that more waits already. */
+const FULL_BYTES = 0.75 * READ_BYTES
 const PAUSE_MS = 1
+/** How fast the measured rate follows. */
+const RATE_WINDOW_MS = 1
 
 /**
  * Records by our own record layer, over a plain TCP socket. The records of all frames that are sent within one turn leave in one
@@ -37,6 +40,8 @@ export class TakenHand implements StreamHand {
   private waiting: RecordBuffer | undefined
   private flushing = false
   private lastChunkAt = Number.NEGATIVE_INFINITY
+  /** Bytes that come in a millisecond. */
+  private rate = 0
   private pause: NodeJS.Timeout | undefined
   private gone = false
 
@@ -115,9 +120,10 @@ export class TakenHand implements StreamHand {
   private readonly handleData = (chunk: Uint8Array): void => {
     this.events.onChunk(chunk)
     const now = performance.now()
-    const isBulk = chunk.length >= BULK_BYTES && now - this.lastChunkAt < PAUSE_MS
+    const elapsed = Math.max(now - this.lastChunkAt, 0.001)
     this.lastChunkAt = now
-    if (!isBulk || chunk.length >= FULL_BYTES || this.gone) return
+    this.rate += (chunk.length / elapsed - this.rate) * Math.min(1, elapsed / RATE_WINDOW_MS)
+    if (this.rate < FAST_BYTES_PER_MS || chunk.length >= FULL_BYTES || this.gone) return
     this.raw.pause()
     if (this.pause) this.pause.refresh()
     else this.pause = setTimeout(() => this.raw.resume(), PAUSE_MS)

@@ -12,6 +12,9 @@ import { SendQueues } from './send-queues.ts'
 import { Carrier, type SessionTable } from './session-table.ts'
 import { type DatagramPath, type TunnelOutlets, TunnelSide } from './tunnel-side.ts'
 
+/** Packets of stream channels that are handled at once: those of two full super-packets, and some. */
+const STREAM_SLOTS = 128
+
 /** Rewrites addresses on the way out and back; `Translator` of `@twinbore/pat` fits. */
 export interface PacketTranslator {
   translateOutbound(batch: PacketBatch, now: Milliseconds): void
@@ -74,7 +77,7 @@ export class GatewayDataPlane {
     this.options = options
     this.destinations = options.destinations
     this.tunnels = new TunnelSide(sessions, outlets, batch, { queues: new SendQueues(), rates: options.rates })
-    this.fromStreams = new PacketBatch(batch)
+    this.fromStreams = new PacketBatch({ ...batch, capacity: STREAM_SLOTS })
     this.fromDevice = new PacketBatch(deviceLayout(options.device, batch))
     this.released = new PacketBatch({ ...batch, capacity: 1 })
     this.errors = new PacketBatch({ ...batch, capacity: 1 })

@@ -121,11 +121,12 @@ export class PlaneLoop {
 
   /** Sleeps for a moment where traffic is dense. Returns whether something is there after it. */
   private rest(): boolean {
+    const { wait, fromStreams } = this.hands
     const time = this.moderation.sleepMicroseconds
     if (time === 0) return false
-    this.hands.wait.sleepMicroseconds(time)
-    if (this.hands.wait.wait(0) === 0) return false
-    this.look()
+    wait.sleepMicroseconds(time)
+    if (wait.wait(0) > 0) this.look()
+    else if (fromStreams.isEmpty) return false
     return true
   }
 

@@ -40,6 +40,12 @@ const ACTIVITY_INTERVAL_MS = 50
 /** The heartbeat is looked at this often; so many looks without one, and the worker is replaced. It beats every 100 ms at least. */
 const LOOK_INTERVAL_MS = 100
 const MOST_LOOKS = 4
+/**
+ * After so many packets for stream channels at once, the next are looked for a moment later instead of being told of: each
+ * wakeup, and each write to TCP, serves more of them. Fewer never wait.
+ */
+const BULK_PACKETS = 24
+const BULK_PAUSE_MS = 1
 /** At a restart there are four commands for each session: they are posted together, but not all of them at once. */
 const COMMANDS_TOGETHER = 256
 /** How long a worker may take to begin, and to end. */
@@ -73,6 +79,8 @@ export class WorkerDriver implements DataPlane {
   private worker: Worker
   private latest: PlaneStats | undefined
   private before: PlaneStats | undefined
+  private handingIn: NodeJS.Immediate | undefined
+  private handOutSoon: NodeJS.Timeout | undefined
   private isStopped = false
   private isLost = false
   private failure: Error | undefined
@@ -92,7 +100,7 @@ export class WorkerDriver implements DataPlane {
     this.toWorker = new PacketRing(this.memory.fromStreams, copy)
     this.fromWorker = new PacketRing(this.memory.toStreams, copy)
     this.fromStreams = new PacketBatch({ slotBytes: Math.max(2048, mtu) })
-    this.notify.onSignal(() => this.handOut())
+    this.notify.onSignal(this.handOut)
     this.handOut()
     this.worker = this.spawn()
     this.looks = setInterval(() => this.look(), LOOK_INTERVAL_MS)
@@ -133,8 +141,8 @@ export class WorkerDriver implements DataPlane {
       if (batch.verdicts[slot] !== Verdict.forward) continue
       this.toWorker.push(batch.bytes, batch.offsets[slot]!, batch.lengths[slot]!, batch.owners[slot]!)
     }
-    this.toWorker.publish()
-    this.wakeUp()
+    // One wakeup for all that this turn of the loop reads.
+    this.handingIn ??= setImmediate(this.handIn)
   }
 
   traffic(session: number, carrier: Carrier): Traffic {
@@ -155,6 +163,7 @@ export class WorkerDriver implements DataPlane {
     if (this.isStopped) return
     this.isStopped = true
     clearInterval(this.looks)
+    clearTimeout(this.handOutSoon)
     await this.finishCommands()
     const ended = this.worker.terminate()
     this.wake.signal()
@@ -182,14 +191,30 @@ export class WorkerDriver implements DataPlane {
     if (Atomics.exchange(this.status, StatusWord.waits, 0) === 1) this.wake.signal()
   }
 
+  /** Lets the worker see the packets of stream channels. */
+  private readonly handIn = (): void => {
+    this.handingIn = undefined
+    if (this.isStopped) return
+    this.toWorker.publish()
+    this.wakeUp()
+  }
+
   /** Packets for stream channels. */
-  private handOut(): void {
+  private readonly handOut = (): void => {
+    if (this.isStopped) return
     const { host } = this.hands
+    let packets = 0
     do {
       this.fromWorker.drain((bytes, offset, length, session) => {
+        packets++
         host.sendOnStream(session, bytes, offset, length)
         return true
       })
+      if (packets >= BULK_PACKETS) {
+        if (this.handOutSoon) this.handOutSoon.refresh()
+        else this.handOutSoon = setTimeout(this.handOut, BULK_PAUSE_MS)
+        return
+      }
     } while (!this.fromWorker.willWait())
   }
 
