@@ -10,8 +10,11 @@ export interface Libcrypto {
   contextNew(): number
   contextFree(context: number): void
   cipherInit(context: number, cipher: number, engine: 0, key: number, iv: number, encrypts: 0 | 1 | -1): number
+  /** With parameters, an array of OSSL_PARAM. */
+  cipherInitWith(context: number, cipher: number, key: number, iv: number, encrypts: 0 | 1 | -1, params: number): number
   control(context: number, command: number, size: number, pointer: number): number
   setParams(context: number, params: number): number
+  getParams(context: number, params: number): number
   cipher(context: number, output: number, input: number, length: number): number
   cipherUpdate(context: number, output: number, outputLength: number, input: number, length: number): number
   cipherFinal(context: number, output: number, outputLength: number): number
@@ -55,7 +58,9 @@ function bind(ffi: Ffi, library: LibraryHandle, origin: Libcrypto['origin']): Li
     contextNew: () => Number(contextNew()),
     contextFree: library.func('EVP_CIPHER_CTX_free', 'void', [address]),
     cipherInit: library.func('EVP_CipherInit_ex', 'int', [address, address, address, address, address, 'int']),
+    cipherInitWith: library.func('EVP_CipherInit_ex2', 'int', [address, address, address, address, 'int', address]),
     control: library.func('EVP_CIPHER_CTX_ctrl', 'int', [address, 'int', 'int', address]),
+    getParams: library.func('EVP_CIPHER_CTX_get_params', 'int', [address, address]),
     setParams: library.func('EVP_CIPHER_CTX_set_params', 'int', [address, address]),
     cipher: library.func('EVP_Cipher', 'int', [address, address, address, 'uint32_t']),
     cipherUpdate: library.func('EVP_CipherUpdate', 'int', [address, address, address, address, 'int']),

@@ -7,9 +7,15 @@ const MAX_AAD_BYTES = 16
 /** Room for the longest fragment of a TLS record. */
 const SCRATCH_BYTES = 16_384 + 2048
 
-// EVP_CTRL_* of <openssl/evp.h>.
-const AEAD_GET_TAG = 0x10
-const AEAD_SET_TAG = 0x11
+// Where things are in the memory that calls are given.
+const NONCE = 32
+const AAD = 48
+const LENGTH = 64
+const TAG_NAME = 72
+const PARAMS = 80
+const SCRATCH = 160
+/** `OSSL_PARAM_OCTET_STRING` of <openssl/core.h>. */
+const OCTET_STRING = 5
 
 const cipherNames: Readonly<Record<TlsAeadName, string>> = {
   'aes-128-gcm': 'AES-128-GCM',
@@ -17,7 +23,7 @@ const cipherNames: Readonly<Record<TlsAeadName, string>> = {
   'chacha20-poly1305': 'ChaCha20-Poly1305',
 }
 
-/** Ciphers of TLS records by libcrypto: five calls a record, no allocation. @throws Error when it lacks one of the ciphers */
+/** Ciphers of TLS records by libcrypto: four calls to open a record, five to seal one, no allocation. @throws Error when it lacks one of the ciphers */
 export function libcryptoAead(library: Libcrypto): TlsAeadMaker {
   const shared = new Shared(library)
   return (name, key, direction) => new LibcryptoAead(shared, name, key, direction)
@@ -34,11 +40,14 @@ class Shared {
   readonly aad: Uint8Array
   readonly aadAddress: number
   readonly lengthAddress: number
+  /** An OSSL_PARAM: the tag, wherever `pointTo` says. */
+  readonly tagAddress: number
   /** For bytes whose address is not known. */
   readonly scratch: Uint8Array
   readonly scratchAddress: number
   /** Frees contexts whose owner was never disposed of. */
   readonly forgotten: FinalizationRegistry<number>
+  private readonly tagPointer: Uint32Array
   private readonly slabs = new WeakMap<Uint8Array, number>()
 
   constructor(library: Libcrypto) {
@@ -53,18 +62,33 @@ class Shared {
       ciphers.set(name, cipher)
     }
     this.ciphers = ciphers
-    const memory = new ArrayBuffer(96 + SCRATCH_BYTES)
+    const memory = new ArrayBuffer(SCRATCH + SCRATCH_BYTES)
     const address = library.addressOf(memory)
     this.key = new Uint8Array(memory, 0, 32)
     this.keyAddress = address
-    this.nonce = new Uint8Array(memory, 32, NONCE_BYTES)
-    this.nonceAddress = address + 32
-    this.aad = new Uint8Array(memory, 48, MAX_AAD_BYTES)
-    this.aadAddress = address + 48
-    this.lengthAddress = address + 64
-    this.scratch = new Uint8Array(memory, 96)
-    this.scratchAddress = address + 96
+    this.nonce = new Uint8Array(memory, NONCE, NONCE_BYTES)
+    this.nonceAddress = address + NONCE
+    this.aad = new Uint8Array(memory, AAD, MAX_AAD_BYTES)
+    this.aadAddress = address + AAD
+    this.lengthAddress = address + LENGTH
+    this.scratch = new Uint8Array(memory, SCRATCH)
+    this.scratchAddress = address + SCRATCH
+    // struct OSSL_PARAM on LP64: char *key; unsigned int type @8; void *data @16; size_t size @24; size_t return_size @32. One
+    // without a key ends the list.
+    const view = new DataView(memory)
+    new Uint8Array(memory).set([116, 97, 103], TAG_NAME)
+    view.setBigUint64(PARAMS, BigInt(address + TAG_NAME), true)
+    view.setUint32(PARAMS + 8, OCTET_STRING, true)
+    view.setBigUint64(PARAMS + 24, BigInt(TAG_BYTES), true)
+    this.tagAddress = address + PARAMS
+    this.tagPointer = new Uint32Array(memory, PARAMS + 16, 2)
     this.forgotten = new FinalizationRegistry(context => library.contextFree(context))
+  }
+
+  /** Says where the tag is. */
+  pointTo(address: number): void {
+    this.tagPointer[0] = address
+    this.tagPointer[1] = address / 0x1_0000_0000
   }
 
   /** The address of the first byte; 0 when the FFI does not tell. The array is kept by whoever uses it. */
@@ -184,11 +208,12 @@ class LibcryptoAead implements TlsAead {
   ): void {
     const { shared, context } = this
     const { library, lengthAddress } = shared
-    if (!this.prepare(nonce, aad, aadAt, aadLength)) this.refuse('EVP_CipherInit_ex')
+    if (!this.prepare(nonce, aad, aadAt, aadLength, 0)) this.refuse('EVP_CipherInit_ex2')
     if (library.cipherUpdate(context, address, lengthAddress, address, length) !== 1) this.refuse('EVP_CipherUpdate')
     // An AEAD has nothing left to write.
     if (library.cipherFinal(context, address + length, lengthAddress) !== 1) this.refuse('EVP_CipherFinal_ex')
-    if (library.control(context, AEAD_GET_TAG, TAG_BYTES, address + length) !== 1) this.refuse('AEAD_GET_TAG')
+    shared.pointTo(address + length)
+    if (library.getParams(context, shared.tagAddress) !== 1) this.refuse('EVP_CIPHER_CTX_get_params')
   }
 
   private openAt(
@@ -202,9 +227,9 @@ class LibcryptoAead implements TlsAead {
   ): boolean {
     const { shared, context } = this
     const { library, lengthAddress } = shared
+    shared.pointTo(from + length)
     const isOpened =
-      this.prepare(nonce, aad, aadAt, aadLength) &&
-      library.control(context, AEAD_SET_TAG, TAG_BYTES, from + length) === 1 &&
+      this.prepare(nonce, aad, aadAt, aadLength, shared.tagAddress) &&
       library.cipherUpdate(context, to, lengthAddress, from, length) === 1 &&
       library.cipherFinal(context, shared.aadAddress, lengthAddress) === 1
     // What OpenSSL noted of a failure would be taken for an error of the next TLS connection of the thread.
@@ -212,14 +237,14 @@ class LibcryptoAead implements TlsAead {
     return isOpened
   }
 
-  private prepare(nonce: Uint8Array, aad: Uint8Array, aadAt: number, aadLength: number): boolean {
+  private prepare(nonce: Uint8Array, aad: Uint8Array, aadAt: number, aadLength: number, params: number): boolean {
     const { shared, context } = this
     const { library } = shared
     if (context === 0) throw new TypeError('the cipher is disposed of')
     for (let i = 0; i < NONCE_BYTES; i++) shared.nonce[i] = nonce[i]!
     for (let i = 0; i < aadLength; i++) shared.aad[i] = aad[aadAt + i]!
     return (
-      library.cipherInit(context, 0, 0, 0, shared.nonceAddress, -1) === 1 &&
+      library.cipherInitWith(context, 0, 0, shared.nonceAddress, -1, params) === 1 &&
       library.cipherUpdate(context, 0, shared.lengthAddress, shared.aadAddress, aadLength) === 1
     )
   }
