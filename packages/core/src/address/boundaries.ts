@@ -18,8 +18,13 @@ export interface Boundaries {
 /** What a combination keeps of two sets: bit 1 for what is in the first only, bit 2 in the second only, bit 3 in both. */
 export const Keep = { union: 0b1110, difference: 0b0010, intersection: 0b1000 } as const
 
+/** How many addresses there are with so many host bits: powers are slow. */
+const blockSizes = Float64Array.from({ length: 33 }, (_, hostBits) => 2 ** hostBits)
+const ipv4End = 2 ** 32
+
 export function combined(a: Boundaries, b: Boundaries, keep: number): Boundaries {
   const words = a.words
+  if (a.at.length + b.at.length === 0) return a
   const at: number[] = []
   let i = 0
   let j = 0
@@ -41,19 +46,44 @@ export function combined(a: Boundaries, b: Boundaries, keep: number): Boundaries
   return { words, at }
 }
 
-/** The addresses of any prefixes of the family. */
-export function boundariesOf(prefixes: Prefix[], words: 1 | 4): Boundaries {
+/** The addresses of any IPv4 prefixes. */
+export function boundariesOfIpv4(prefixes: readonly Prefix[]): Boundaries {
+  // One number for a prefix, the larger block first: typed arrays of numbers sort without a call for each comparison.
+  const keys = new Float64Array(prefixes.length)
+  for (let i = 0; i < keys.length; i++) {
+    const { address, length } = prefixes[i]!
+    keys[i] = (address.word0 >>> 0) * 64 + length
+  }
+  keys.sort()
+  const at: number[] = []
+  let end = -1
+  for (let i = 0; i < keys.length; i++) {
+    const key = keys[i]!
+    const first = Math.floor(key / 64)
+    // Prefixes are disjoint, or one holds the other.
+    if (first < end) continue
+    if (first > end) {
+      if (end !== -1) at.push(end)
+      at.push(first)
+    }
+    end = first + blockSizes[32 - (key - first * 64)]!
+  }
+  if (end !== -1 && end !== ipv4End) at.push(end)
+  return { words: 1, at }
+}
+
+/** The addresses of any IPv6 prefixes. */
+export function boundariesOfIpv6(prefixes: Prefix[]): Boundaries {
   const at: number[] = []
   let around: Prefix | undefined
-  // Prefixes are disjoint or one holds the other; here the larger comes first.
   for (const prefix of prefixes.sort((a, b) => a.compare(b))) {
     if (around?.covers(prefix)) continue
     around = prefix
-    toggle(at, prefix.address, words)
+    toggle(at, prefix.address)
     const behind = next(prefix.last)
-    if (behind) toggle(at, behind, words)
+    if (behind) toggle(at, behind)
   }
-  return { words, at }
+  return { words: 4, at }
 }
 
 /** The addresses from `first` to `last`. */
@@ -90,24 +120,22 @@ export function rangesOf({ at, words }: Boundaries): [first: IpAddress, last: Ip
   return ranges
 }
 
-/** The fewest prefixes that make up the set: from the start of each range always the largest aligned block that fits. */
-export function coverOf({ at, words }: Boundaries): Prefix[] {
-  const cover: Prefix[] = []
+/** Adds the fewest prefixes that make up the set: from the start of each range always the largest aligned block that fits. */
+export function addCover({ at, words }: Boundaries, cover: Prefix[]): void {
   for (let i = 0; i < at.length; i += 2 * words) {
-    if (words === 1) coverIpv4(at[i]!, at[i + 1] ?? 2 ** 32, cover)
+    if (words === 1) coverIpv4(at[i]!, at[i + 1] ?? ipv4End, cover)
     else coverIpv6(addressAt(at, i, words), lastBefore(at, i + words, words), cover)
   }
-  return cover
 }
 
 /** `end` is the address behind the last. */
 function coverIpv4(first: number, end: number, cover: Prefix[]): void {
   while (first < end) {
     const aligned = first === 0 ? 32 : trailingZeros(first)
-    const fitting = end - first === 2 ** 32 ? 32 : 31 - Math.clz32(end - first)
+    const fitting = end - first === ipv4End ? 32 : 31 - Math.clz32(end - first)
     const hostBits = Math.min(aligned, fitting)
     cover.push(Prefix.of(IpAddress.ofIpv4Number(first), 32 - hostBits))
-    first += 2 ** hostBits
+    first += blockSizes[hostBits]!
   }
 }
 
@@ -169,8 +197,8 @@ function addressAt(at: readonly number[], i: number, words: 1 | 4): IpAddress {
 }
 
 /** Adds a boundary behind the others, or takes the last one away where it is the same: what met there melts together. */
-function toggle(at: number[], address: IpAddress, words: 1 | 4): void {
-  const last = at.length - words
+function toggle(at: number[], address: IpAddress): void {
+  const last = at.length - 4
   if (last >= 0 && compareToAddress(at, last, address) === 0) at.length = last
   else pushAddress(at, address)
 }

@@ -1,10 +1,11 @@
 import {
+  addCover,
   type Boundaries,
   boundariesBetween,
-  boundariesOf,
+  boundariesOfIpv4,
+  boundariesOfIpv6,
   combined,
   countUpTo,
-  coverOf,
   Keep,
   rangesOf,
   sameBoundaries,
@@ -42,7 +43,10 @@ export class PrefixSet {
     const v4: Prefix[] = []
     const v6: Prefix[] = []
     for (const prefix of prefixes) (prefix.family === 4 ? v4 : v6).push(prefix)
-    return new PrefixSet(boundariesOf(v4, 1), boundariesOf(v6, 4))
+    return new PrefixSet(
+      v4.length === 0 ? nothing4 : boundariesOfIpv4(v4),
+      v6.length === 0 ? nothing6 : boundariesOfIpv6(v6),
+    )
   }
 
   /** The addresses from `first` to `last`. @throws RangeError when they are of two families or in the wrong order */
@@ -56,7 +60,12 @@ export class PrefixSet {
 
   /** The fewest prefixes that make up the set, sorted, IPv4 first. */
   get prefixes(): readonly Prefix[] {
-    this.#cover ??= [...coverOf(this.v4), ...coverOf(this.v6)]
+    if (this.#cover === undefined) {
+      const cover: Prefix[] = []
+      addCover(this.v4, cover)
+      addCover(this.v6, cover)
+      this.#cover = cover
+    }
     return this.#cover
   }
 

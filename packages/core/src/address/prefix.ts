@@ -1,6 +1,8 @@
 import { readIpv4 } from './address-reader.ts'
 import { type Family, IpAddress, readAddress } from './ip-address.ts'
 
+const lengthTexts: readonly string[] = Array.from({ length: 129 }, (_, length) => `/${length}`)
+
 /** An address block such as `10.0.0.0/8`: an immutable value whose host bits are zero. */
 export class Prefix {
   readonly address: IpAddress
@@ -102,7 +104,7 @@ export class Prefix {
   }
 
   toString(): string {
-    return `${this.address}/${this.length}`
+    return this.address.toString() + lengthTexts[this.length]!
   }
 
   toJSON(): string {
