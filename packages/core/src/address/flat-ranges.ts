@@ -4,6 +4,8 @@
 // The prefixes are sorted by start, then by length. A sweep keeps the stack of prefixes around the current position; where
 // one begins or ends, a new range begins with the value of the innermost that is left.
 
+import type { IpAddress } from './ip-address.ts'
+
 /** Ranges: the i-th begins at `starts[...][i]`, ends before the next one, and has `values[i]` (-1: no prefix). */
 export interface RangeColumns {
   readonly starts: readonly Uint32Array[]
@@ -12,26 +14,30 @@ export interface RangeColumns {
   readonly prefixes: number
 }
 
+// Arrays of up to 64 bytes need no memory of their own.
+const firstCapacity = 16
+
 /** Growing columns of prefixes, as they come. */
 export class RouteColumns {
   readonly words: number
   starts: Uint32Array[]
-  lengths: Uint8Array = new Uint8Array(256)
-  values: Int32Array = new Int32Array(256)
+  lengths: Uint8Array = new Uint8Array(firstCapacity)
+  values: Int32Array = new Int32Array(firstCapacity)
   count = 0
 
   constructor(words: number) {
     this.words = words
-    this.starts = Array.from({ length: words }, () => new Uint32Array(256))
+    this.starts = Array.from({ length: words }, () => new Uint32Array(firstCapacity))
   }
 
-  add(bytes: Uint8Array, length: number, value: number): void {
+  add(address: IpAddress, length: number, value: number): void {
     if (this.count === this.lengths.length) this.grow()
     const row = this.count++
-    for (let word = 0; word < this.words; word++) {
-      const at = word * 4
-      const number = (bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!
-      this.starts[word]![row] = number
+    this.starts[0]![row] = address.word0
+    if (this.words === 4) {
+      this.starts[1]![row] = address.word1
+      this.starts[2]![row] = address.word2
+      this.starts[3]![row] = address.word3
     }
     this.lengths[row] = length
     this.values[row] = value
@@ -71,23 +77,22 @@ class PrefixStack {
   depth = 0
   private readonly words: number
   // Nested prefixes differ in length, except for equal ones, of which only the last is kept.
-  private readonly lasts: Uint32Array[]
-  private readonly lengths = new Int16Array(130)
-  private readonly values = new Int32Array(130)
+  private readonly lasts: number[] = []
+  private readonly lengths: number[] = []
+  private readonly values: number[] = []
   private readonly behind: Uint32Array
 
   constructor(words: number) {
     this.words = words
-    this.lasts = Array.from({ length: 130 }, () => new Uint32Array(words))
     this.behind = new Uint32Array(words)
   }
 
   enter(start: Uint32Array, length: number, value: number): void {
     if (this.depth > 0 && this.lengths[this.depth - 1] === length) this.depth--
-    const last = this.lasts[this.depth]!
     for (let word = 0; word < this.words; word++) {
-      const bits = Math.min(32, Math.max(0, length - word * 32))
-      last[word] = start[word]! | (bits === 32 ? 0 : 0xffff_ffff >>> bits)
+      const bits = length - word * 32
+      const hostMask = bits <= 0 ? 0xffff_ffff : bits >= 32 ? 0 : 0xffff_ffff >>> bits
+      this.lasts[this.depth * this.words + word] = (start[word]! | hostMask) >>> 0
     }
     this.lengths[this.depth] = length
     this.values[this.depth] = value
@@ -95,16 +100,21 @@ class PrefixStack {
   }
 
   endsBefore(start: Uint32Array): boolean {
-    return compareWords(this.lasts[this.depth - 1]!, start) < 0
+    const at = (this.depth - 1) * this.words
+    for (let word = 0; word < this.words; word++) {
+      const order = this.lasts[at + word]! - start[word]!
+      if (order !== 0) return order < 0
+    }
+    return false
   }
 
   /** Leaves the innermost prefix: what lies behind it belongs to the one around it. */
   leave(ranges: RangeWriter): void {
-    const last = this.lasts[--this.depth]!
+    const at = --this.depth * this.words
     const value = this.depth === 0 ? -1 : this.values[this.depth - 1]!
     let carry = 1
     for (let word = this.words - 1; word >= 0; word--) {
-      const sum = last[word]! + carry
+      const sum = this.lasts[at + word]! + carry
       this.behind[word] = sum
       carry = sum > 0xffff_ffff ? 1 : 0
     }
@@ -127,7 +137,7 @@ class RangeWriter {
   begin(start: Uint32Array, value: number): void {
     if (this.count > 0 && this.beginsAt(this.count - 1, start)) this.count--
     if (this.count > 0 && this.values[this.count - 1] === value) return
-    for (const [word, column] of this.starts.entries()) column[this.count] = start[word]!
+    for (let word = 0; word < start.length; word++) this.starts[word]![this.count] = start[word]!
     this.values[this.count] = value
     this.count++
   }
@@ -140,17 +150,20 @@ class RangeWriter {
   }
 
   private beginsAt(range: number, start: Uint32Array): boolean {
-    for (const [word, column] of this.starts.entries()) if (column[range] !== start[word]) return false
+    for (let word = 0; word < start.length; word++) if (this.starts[word]![range] !== start[word]) return false
     return true
   }
 }
 
 // Below, comparing rows costs less than counting 65536 digits.
 const radixSortFrom = 5000
+const maxRows = 8192
 
 /** The rows by start, then by length, then as they came. */
 function sortedRows(routes: RouteColumns): Uint32Array {
-  let order = Uint32Array.from({ length: routes.count }, (_, row) => row)
+  if (routes.count < radixSortFrom && routes.words === 1) return sortedAsNumbers(routes)
+  let order = new Uint32Array(routes.count)
+  for (let row = 0; row < order.length; row++) order[row] = row
   if (routes.count < radixSortFrom) return order.sort((a, b) => compareRows(routes, a, b))
   // A radix sort, least significant digit first; stable, as `sort` is.
   order = sortedByDigit(order, routes.lengths, 0)
@@ -158,6 +171,17 @@ function sortedRows(routes: RouteColumns): Uint32Array {
     order = sortedByDigit(order, routes.starts[word]!, 0)
     order = sortedByDigit(order, routes.starts[word]!, 16)
   }
+  return order
+}
+
+/** For IPv4, start, length and row fit into the 53 bits of a number, and numbers sort without a call for each pair. */
+function sortedAsNumbers(routes: RouteColumns): Uint32Array {
+  const starts = routes.starts[0]!
+  const keys = new Float64Array(routes.count)
+  for (let row = 0; row < keys.length; row++) keys[row] = (starts[row]! * 64 + routes.lengths[row]!) * maxRows + row
+  keys.sort()
+  const order = new Uint32Array(keys.length)
+  for (let i = 0; i < order.length; i++) order[i] = keys[i]! - Math.floor(keys[i]! / maxRows) * maxRows
   return order
 }
 
@@ -174,18 +198,16 @@ function sortedByDigit(
   return result
 }
 
-function compareRows(routes: RouteColumns, a: number, b: number): number {
-  for (const column of routes.starts) if (column[a] !== column[b]) return column[a]! - column[b]!
-  return routes.lengths[a]! - routes.lengths[b]!
+function compareRows({ starts, lengths }: RouteColumns, a: number, b: number): number {
+  for (let word = 0; word < starts.length; word++) {
+    const order = starts[word]![a]! - starts[word]![b]!
+    if (order !== 0) return order
+  }
+  return lengths[a]! - lengths[b]!
 }
 
 function samePrefix(routes: RouteColumns, a: number, b: number): boolean {
-  return routes.lengths[a] === routes.lengths[b] && routes.starts.every(column => column[a] === column[b])
-}
-
-function compareWords(a: Uint32Array, b: Uint32Array): number {
-  for (let word = 0; word < a.length; word++) if (a[word] !== b[word]) return a[word]! - b[word]!
-  return 0
+  return compareRows(routes, a, b) === 0
 }
 
 function copyInto<Column extends Uint32Array | Uint8Array | Int32Array>(into: Column, from: Column): Column {

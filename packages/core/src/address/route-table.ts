@@ -52,7 +52,7 @@ export class RouteTable {
         throw new RangeError('value must be an integer from 0 to 2^31 - 1')
       }
       const columns = prefix.family === 4 ? v4 : v6
-      columns.add(prefix.address.bytes, prefix.length, value)
+      columns.add(prefix.address, prefix.length, value)
     }
     const v4Ranges = compileRanges(v4)
     const v6Ranges = compileRanges(v6)
@@ -94,8 +94,10 @@ export class RouteTable {
 
   /** `lookup` for an address of the program. */
   lookupAddress(address: IpAddress): number {
-    const { bytes, family } = address
-    return this.lookup(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), 0, family)
+    const { word0, word1, word2, word3 } = address
+    return address.family === 4
+      ? this.lookupIpv4(word0 >>> 0)
+      : this.lookupIpv6(word0 >>> 0, word1 >>> 0, word2 >>> 0, word3 >>> 0)
   }
 
   /** Ranges of both families and the bytes that they take, for statistics. */
@@ -130,11 +132,12 @@ export class RouteTable {
 
 function indexByFirst16Bits(starts: Uint32Array): Uint32Array {
   const index = new Uint32Array(0x1_0001)
-  let range = 0
-  for (let block = 0; block < 0x1_0000; block++) {
-    const first = block * 0x1_0000
-    while (range + 1 < starts.length && starts[range + 1]! <= first) range++
-    index[block] = range
+  let block = 0
+  for (let range = 0; range < starts.length; range++) {
+    // The blocks that the range is the last to have begun at the start of.
+    const end = range + 1 === starts.length ? 0x1_0000 : Math.ceil(starts[range + 1]! / 0x1_0000)
+    if (end > block) index.fill(range, block, end)
+    block = end
   }
   index[0x1_0000] = starts.length - 1
   return index

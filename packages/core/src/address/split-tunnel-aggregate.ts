@@ -1,3 +1,4 @@
+import { Nesting } from './nesting.ts'
 import { Prefix } from './prefix.ts'
 import type { SplitTunnelRule } from './split-tunnel-rules.ts'
 
@@ -8,21 +9,22 @@ import type { SplitTunnelRule } from './split-tunnel-rules.ts'
 export function aggregateRules(rules: readonly SplitTunnelRule[]): SplitTunnelRule[] {
   const decided = new Map<string, SplitTunnelRule>()
   for (const rule of rules) {
-    const known = decided.get(rule.prefix.toString())
+    const key = rule.prefix.toString()
+    const known = decided.get(key)
     // Of equal prefixes exclude counts; of equal rules the first.
     if (known === undefined || (known.decision === 'include' && rule.decision === 'exclude')) {
-      decided.set(rule.prefix.toString(), rule)
+      decided.set(key, rule)
     }
   }
   mergeHalves(decided)
   const everything = rules.every(rule => rule.decision === 'exclude') ? 'include' : 'exclude'
-  const byLength = [...decided.values()].sort((a, b) => a.prefix.length - b.prefix.length)
-  const needed = byLength.filter(rule => {
-    const around = nearestAround(decided, rule.prefix)
-    const redundant = (around?.decision ?? everything) === rule.decision
-    if (redundant) decided.delete(rule.prefix.toString())
-    return !redundant
-  })
+  const kept = new Nesting<SplitTunnelRule>()
+  const needed: SplitTunnelRule[] = []
+  for (const rule of [...decided.values()].sort((a, b) => a.prefix.compare(b.prefix))) {
+    if ((kept.around(rule.prefix)?.decision ?? everything) === rule.decision) continue
+    kept.enter(rule)
+    needed.push(rule)
+  }
   return keepIncludes(needed, rules)
 }
 
@@ -34,7 +36,7 @@ function mergeHalves(decided: Map<string, SplitTunnelRule>): void {
     for (const rule of byLength[length]!) {
       const parent = rule.prefix.parent!
       const sibling = decided.get(siblingOf(rule.prefix, parent).toString())
-      if (decided.get(rule.prefix.toString()) !== rule || sibling?.decision !== rule.decision) continue
+      if (sibling?.decision !== rule.decision || decided.get(rule.prefix.toString()) !== rule) continue
       decided.delete(rule.prefix.toString())
       decided.delete(sibling.prefix.toString())
       // Whatever rule the block had before, no address was left for it to decide.
@@ -50,14 +52,6 @@ function siblingOf(prefix: Prefix, parent: Prefix): Prefix {
   return prefix.address.equals(parent.address)
     ? Prefix.of(parent.last, prefix.length)
     : Prefix.of(parent.address, prefix.length)
-}
-
-function nearestAround(decided: ReadonlyMap<string, SplitTunnelRule>, prefix: Prefix): SplitTunnelRule | undefined {
-  for (let around = prefix.parent; around !== undefined; around = around.parent) {
-    const rule = decided.get(around.toString())
-    if (rule) return rule
-  }
-  return undefined
 }
 
 /**

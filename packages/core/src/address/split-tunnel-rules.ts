@@ -1,3 +1,4 @@
+import { Nesting } from './nesting.ts'
 import { Prefix, prefixTextHasHostBits } from './prefix.ts'
 import { PrefixSet } from './prefix-set.ts'
 
@@ -115,6 +116,7 @@ function relations(rules: readonly SplitTunnelRule[]): SplitTunnelProblem[] {
     }
     known.set(key, rule)
   }
+  const excludesAround = nearestExcludes(known.values())
   const included = PrefixSet.of(rules.filter(rule => rule.decision === 'include').map(rule => rule.prefix))
   for (const rule of known.values()) {
     if (rule.decision === 'include') {
@@ -123,7 +125,7 @@ function relations(rules: readonly SplitTunnelRule[]): SplitTunnelProblem[] {
         problems.push({ severity: 'warning', code: 'same-prefix-in-both', message, ...inner(rule) })
         continue
       }
-      const around = enclosing(known, rule.prefix, 'exclude')
+      const around = excludesAround.get(rule)
       if (!around) continue
       const message =
         `include rule ${rule.prefix} lies inside exclude rule ${around.prefix}: clients that follow the longest ` +
@@ -137,15 +139,14 @@ function relations(rules: readonly SplitTunnelRule[]): SplitTunnelProblem[] {
   return problems
 }
 
-/** The longest rule of one kind that covers a prefix and is shorter. */
-function enclosing(
-  known: ReadonlyMap<string, SplitTunnelRule>,
-  prefix: Prefix,
-  decision: 'include' | 'exclude',
-): SplitTunnelRule | undefined {
-  for (let around = prefix.parent; around !== undefined; around = around.parent) {
-    const rule = known.get(`${decision} ${around}`)
-    if (rule) return rule
+/** For each include rule inside exclude rules, the longest of them. */
+function nearestExcludes(rules: Iterable<SplitTunnelRule>): Map<SplitTunnelRule, SplitTunnelRule> {
+  const excludes = new Nesting<SplitTunnelRule>()
+  const nearest = new Map<SplitTunnelRule, SplitTunnelRule>()
+  for (const rule of [...rules].sort((a, b) => a.prefix.compare(b.prefix))) {
+    const around = excludes.around(rule.prefix)
+    if (rule.decision === 'exclude') excludes.enter(rule)
+    else if (around) nearest.set(rule, around)
   }
-  return undefined
+  return nearest
 }
