@@ -107,6 +107,9 @@ needs(
     await ofAll('close')
   })
   afterAll(async () => {
+    // Warnings of the gateway say what a client that failed does not know.
+    const told = gateway?.output.split('\n').filter(line => /"level":"(warn|error)"/.test(line)) ?? []
+    for (const line of told.slice(0, 20)) console.log(line)
     await network?.close()
     workspace?.remove()
   })

@@ -187,7 +187,10 @@ class Session {
     for (let output = this.#association.poll(); output; output = this.#association.poll()) {
       if (output.type === 'transmit') this.#socket.sendTo(this.#gateway, output.bytes)
       else if (output.type === 'established') this.#established()
-      else if (output.type === 'closed') this.#failed(new Error(`the datagram channel closed: ${output.reason}`))
+      else if (output.type === 'closed') {
+        const { reason, error } = output
+        this.#failed(new Error(`the datagram channel closed: ${reason}`, { cause: error }))
+      }
     }
   }
 }
