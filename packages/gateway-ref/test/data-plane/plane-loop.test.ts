@@ -24,6 +24,7 @@ class World {
   /** How long each wait was asked to last. */
   readonly waits: number[] = []
   readonly sleeps: number[] = []
+  whileAsleep: (() => void) | undefined
   notified = 0
   now = 1000
   /** What is ready at the next wait. */
@@ -62,7 +63,10 @@ class World {
         },
         isReady: place => ready.includes(place),
         isBroken: place => this.broken === place,
-        sleepMicroseconds: time => this.sleeps.push(time),
+        sleepMicroseconds: time => {
+          this.sleeps.push(time)
+          this.whileAsleep?.()
+        },
       },
       clock: { now: () => this.now, wallClock: () => 0 },
       status: this.status,
@@ -191,6 +195,28 @@ describe('a loop', () => {
     world.arrive(1)
     world.loop.once()
     expect(world.sleeps.length).toBeLessThanOrEqual(length + 1)
+  })
+
+  test('takes packets of streams that came while it slept, without another wait', () => {
+    const world = new World()
+    for (let i = 0; i < 20; i++) {
+      world.now += 0.2
+      world.arrive(20)
+      world.loop.once()
+    }
+    // The device is found empty.
+    world.loop.once()
+    world.now += 0.2
+    world.waits.length = 0
+    world.sleeps.length = 0
+    world.whileAsleep = () => {
+      world.fromStreams.push(new Uint8Array(20), 0, 20, 0)
+      world.fromStreams.publish()
+    }
+    world.loop.once()
+    expect(world.sleeps).toHaveLength(1)
+    expect(world.waits).toEqual([0])
+    expect(world.fromStreams.isEmpty).toBe(true)
   })
 
   test('ends with its device', () => {
