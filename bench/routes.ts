@@ -1,6 +1,14 @@
 // Prefixes: what a split tunnel's rules make of them, and the longest match of an address, beside packages of npm that
 // people use for either. Every candidate's answers are compared with ours before they are timed.
-import { IpAddress, NO_ROUTE, Prefix, PrefixSet, RouteTable } from '@twinbore/core/address'
+import {
+  type Family,
+  IpAddress,
+  NO_ROUTE,
+  Prefix,
+  PrefixSet,
+  RouteTable,
+  SplitTunnelPolicy,
+} from '@twinbore/core/address'
 import { containsCidr, excludeCidr, mergeCidr } from 'cidr-tools'
 import ipaddr from 'ipaddr.js'
 import { compareCandidates } from './harness/compare.ts'
@@ -31,7 +39,14 @@ async function run(words: Words): Promise<void> {
   const vs = words.list('vs', peers)
   const { rounds } = words
   const seconds = words.number('seconds', 0.3, { whole: false })
-  const tasks = [...[10, 100, 500].flatMap(setTasks), ...[100, 10_000].flatMap(lookupTasks), parseTask()]
+  const families = [4, 6] as const
+  const tasks = [
+    ...families.flatMap(family => [10, 100, 500].flatMap(count => setTasks(count, family))),
+    ...[100, 10_000].flatMap(lookupTasks),
+    ...families.map(parseTask),
+    policyTask(),
+    compileTask(),
+  ]
   const recorder = new Recorder()
   for (const { measure, ways } of tasks) {
     for (const name of vs) {
@@ -67,13 +82,14 @@ function time(way: () => unknown, milliseconds: number): number {
 }
 
 /** From texts to texts, as the rules of a configuration become the routes of a client. */
-function setTasks(count: number): Task[] {
-  const texts = somePrefixes(count, 1)
-  const holes = somePrefixes(count, 2)
+function setTasks(count: number, family: Family): Task[] {
+  const texts = somePrefixes(count, 1, family)
+  const holes = somePrefixes(count, 2, family)
+  const named = family === 4 ? `${count}` : `${count} IPv6`
   const ours = (list: readonly string[]): PrefixSet => PrefixSet.of(list.map(text => Prefix.of(text)))
   return [
     {
-      measure: `merge ${count} prefixes`,
+      measure: `merge ${named} prefixes`,
       unit: 'µs',
       perRun: 1,
       ways: {
@@ -82,7 +98,7 @@ function setTasks(count: number): Task[] {
       },
     },
     {
-      measure: `${count} prefixes without ${count} others`,
+      measure: `${named} prefixes without ${count} others`,
       unit: 'µs',
       perRun: 1,
       ways: {
@@ -137,27 +153,54 @@ function lookupTasks(count: number): Task[] {
   return [lookup, inside]
 }
 
-function parseTask(): Task {
+function parseTask(family: Family): Task {
   const random = numbers(5)
-  const texts = Array.from({ length: 200 }, () => `${IpAddress.fromNumber(BigInt(random(2 ** 32)), 4)}`)
+  const texts = Array.from({ length: 200 }, () => `${someAddress(random, family)}`)
   return {
-    measure: 'read and write an IPv4 address',
+    measure: `read and write an IPv${family} address`,
     unit: 'ns',
     perRun: texts.length,
     ways: {
       twinbore: () => texts.map(text => IpAddress.of(text).toString()).join(),
-      'ipaddr.js': () => texts.map(text => ipaddr.IPv4.parse(text).toString()).join(),
+      'ipaddr.js': () => texts.map(text => ipaddr.parse(text).toString()).join(),
     },
   }
 }
 
-/** The same for the same seed: /8 to /28, most of them long, some inside others. */
-function somePrefixes(count: number, seed: number): string[] {
+/** What no other package does: rules with everything that is strange about them, and the table of as many routes. */
+function policyTask(): Task {
+  const rules = { include: somePrefixes(500, 1), exclude: somePrefixes(500, 2) }
+  return {
+    measure: 'policy of 500 include and 500 exclude rules',
+    unit: 'µs',
+    perRun: 1,
+    ways: { twinbore: () => `${SplitTunnelPolicy.of(rules, { maxRules: 1000 }).ruleCount.aggregated}` },
+  }
+}
+
+function compileTask(): Task {
+  const entries = somePrefixes(10_000, 3).map((text, value) => ({ prefix: Prefix.of(text), value }))
+  return {
+    measure: 'table of 10000 prefixes',
+    unit: 'µs',
+    perRun: 1,
+    ways: { twinbore: () => `${RouteTable.compile(entries).size}` },
+  }
+}
+
+/** The same for the same seed: /8 to /28 or /24 to /64, most of them long, some inside others. */
+function somePrefixes(count: number, seed: number, family: Family = 4): string[] {
   const random = numbers(seed)
   return Array.from({ length: count }, () => {
-    const length = 8 + Math.max(random(21), random(21))
-    return `${Prefix.of(IpAddress.fromNumber(BigInt(random(2 ** 32)), 4), length)}`
+    const length = family === 4 ? 8 + Math.max(random(21), random(21)) : 24 + Math.max(random(41), random(41))
+    return `${Prefix.of(someAddress(random, family), length)}`
   })
+}
+
+/** Of IPv6 somewhere in 2001:d00::/24, so that some prefixes lie inside others. */
+function someAddress(random: (bound: number) => number, family: Family): IpAddress {
+  if (family === 4) return IpAddress.ofIpv4Number(random(2 ** 32))
+  return IpAddress.ofIpv6Words(0x2001_0d00 + random(256), random(2 ** 32), random(2 ** 32), random(2 ** 32))
 }
 
 /** Whole numbers below a bound, the same for the same seed. */
@@ -172,5 +215,5 @@ function numbers(seed: number): (bound: number) => number {
 }
 
 function withLength(text: string): string {
-  return text.includes('/') ? text : `${text}/32`
+  return text.includes('/') ? text : `${text}/${text.includes(':') ? 128 : 32}`
 }

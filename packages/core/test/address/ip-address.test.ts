@@ -1,6 +1,7 @@
 import { isIP } from 'node:net'
 import { IpAddress } from '@twinbore/core/address'
 import fc from 'fast-check'
+import { Address6 } from 'ip-address'
 import { describe, expect, test } from 'vitest'
 
 describe('parse', () => {
@@ -89,6 +90,51 @@ describe('parse', () => {
       { numRuns: 5000 },
     )
   })
+})
+
+test('reads every way to write an IPv6 address', () => {
+  const group = fc.oneof(fc.constant(0), fc.nat({ max: 0xffff }))
+  fc.assert(
+    fc.property(
+      fc.array(group, { minLength: 8, maxLength: 8 }),
+      fc.array(fc.constantFrom('plain', 'padded', 'upper'), { minLength: 8, maxLength: 8 }),
+      fc.boolean(),
+      fc.nat({ max: 8 }),
+      fc.nat({ max: 8 }),
+      (groups, styles, dotted, from, length) => {
+        const bytes = Uint8Array.from(groups.flatMap(group => [group >> 8, group & 0xff]))
+        const written = groups.map((group, i) => {
+          const text = group.toString(16)
+          return styles[i] === 'padded' ? text.padStart(4, '0') : styles[i] === 'upper' ? text.toUpperCase() : text
+        })
+        if (dotted) written.splice(6, 2, bytes.subarray(12).join('.'))
+        // Any run of zero groups may be left out, of whichever length.
+        const run = groups.slice(from, from + length)
+        const compressible = run.length > 0 && run.every(group => group === 0) && (!dotted || from + run.length <= 6)
+        const text = compressible
+          ? `${written.slice(0, from).join(':')}::${written.slice(from + run.length).join(':')}`
+          : written.join(':')
+        expect(IpAddress.of(text).bytes).toEqual(bytes)
+        expect(IpAddress.of(text).bytes).toEqual(bytesByPackage(text))
+      },
+    ),
+    { numRuns: 2000 },
+  )
+})
+
+/** What the package `ip-address` reads. */
+function bytesByPackage(text: string): Uint8Array {
+  const bytes = new Address6(text).toUnsignedByteArray()
+  const result = new Uint8Array(16)
+  result.set(bytes.slice(-16), 16 - Math.min(16, bytes.length))
+  return result
+}
+
+test('two addresses are deeply equal whether they were printed before or not', () => {
+  const printed = IpAddress.of('fd00::1')
+  expect([printed.toString(), printed.bytes.length]).toEqual(['fd00::1', 16])
+  expect(printed).toEqual(IpAddress.of('fd00::1'))
+  expect(printed).not.toEqual(IpAddress.of('fd00::2'))
 })
 
 test('bytes, numbers and text are the same address', () => {

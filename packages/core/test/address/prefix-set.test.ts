@@ -1,4 +1,4 @@
-import { IpAddress, Prefix, PrefixSet } from '@twinbore/core/address'
+import { type Family, IpAddress, Prefix, PrefixSet } from '@twinbore/core/address'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 
@@ -98,4 +98,67 @@ describe('against a set of 256 addresses (model)', () => {
 test('a range must have two ends in order', () => {
   expect(() => PrefixSet.ofRange(IpAddress.of('10.0.0.2'), IpAddress.of('10.0.0.1'))).toThrow(RangeError)
   expect(() => PrefixSet.ofRange(IpAddress.of('10.0.0.2'), IpAddress.of('fd00::'))).toThrow(RangeError)
+})
+
+describe('against lists of numbers (model), up to both ends of the address space and over the borders of words', () => {
+  interface Range {
+    first: bigint
+    last: bigint
+  }
+  const rangesOf = (bits: bigint): fc.Arbitrary<Range[]> => {
+    const top = 2n ** bits - 1n
+    const corners = [0n, 32n, 64n, 96n, bits].filter(bit => bit <= bits).map(bit => 2n ** bit - 1n)
+    const near = fc
+      .tuple(fc.constantFrom(...corners), fc.bigInt({ min: -3n, max: 3n }))
+      .map(([corner, by]) => (corner + by < 0n ? 0n : corner + by > top ? top : corner + by))
+    const number = fc.oneof(near, fc.bigInt({ min: 0n, max: top }))
+    const range = fc.tuple(number, number).map(([a, b]) => (a < b ? { first: a, last: b } : { first: b, last: a }))
+    return fc.array(range, { maxLength: 6 })
+  }
+  const setOf = (ranges: readonly Range[], family: Family) =>
+    ranges
+      .map(({ first, last }) =>
+        PrefixSet.ofRange(IpAddress.fromNumber(first, family), IpAddress.fromNumber(last, family)),
+      )
+      .reduce((all, one) => all.union(one), PrefixSet.empty)
+  const within = (ranges: readonly Range[], number: bigint) =>
+    ranges.some(({ first, last }) => first <= number && number <= last)
+
+  test.each<[Family, bigint]>([
+    [4, 32n],
+    [6, 128n],
+  ])('IPv%d', (family, bits) => {
+    const top = 2n ** bits - 1n
+    fc.assert(
+      fc.property(rangesOf(bits), rangesOf(bits), (a, b) => {
+        // Membership can only change at the ends of ranges.
+        const probes = [...a, ...b]
+          .flatMap(({ first, last }) => [first - 1n, first, last, last + 1n])
+          .filter(number => number >= 0n && number <= top)
+        const [setA, setB] = [setOf(a, family), setOf(b, family)]
+        const results: [PrefixSet, (inA: boolean, inB: boolean) => boolean][] = [
+          [setA.union(setB), (inA, inB) => inA || inB],
+          [setA.subtract(setB), (inA, inB) => inA && !inB],
+          [setA.intersect(setB), (inA, inB) => inA && inB],
+        ]
+        for (const [result, rule] of results) {
+          const ranges = result.ranges(family)
+          for (const [i, range] of ranges.entries()) {
+            if (i > 0) expect(range.first > ranges[i - 1]!.last + 1n).toBe(true)
+          }
+          for (const number of probes) {
+            const expected = rule(within(a, number), within(b, number))
+            const address = IpAddress.fromNumber(number, family)
+            expect(result.has(address)).toBe(expected)
+            expect(within(ranges, number)).toBe(expected)
+            expect(result.prefixes.some(prefix => prefix.contains(address))).toBe(expected)
+          }
+          expect(PrefixSet.of(result.prefixes.toReversed()).equals(result)).toBe(true)
+          // Minimal: of no block both halves are there.
+          expect(new Set(result.prefixes.map(prefix => `${prefix.parent}`)).size).toBe(result.prefixes.length)
+        }
+      }),
+      { numRuns: 120 },
+    )
+  })
 })

@@ -220,6 +220,25 @@ describe('aggregated rules', () => {
     )
   })
 
+  test('an include rule inside exclude rules is told the longest of them (model)', () => {
+    fc.assert(
+      fc.property(prefixes, prefixes, (include, exclude) => {
+        const { problems } = SplitTunnelPolicy.read({ include, exclude })
+        const told = problems
+          .filter(problem => problem.code === 'include-inside-exclude')
+          .map(({ index, message }) => [index, / inside exclude rule (\S+):/.exec(message)?.[1]])
+        const expected = include.flatMap((prefix, index) => {
+          const repeated = include.slice(0, index).some(earlier => earlier.equals(prefix))
+          if (repeated || exclude.some(other => other.equals(prefix))) return []
+          const around = exclude.filter(other => other.covers(prefix)).sort((a, b) => b.length - a.length)[0]
+          return around ? [[index, `${around}`]] : []
+        })
+        expect(told).toEqual(expected)
+      }),
+      { numRuns: 300 },
+    )
+  })
+
   test('the longest prefix decides, exclude wins a tie, nothing means everything (model)', () => {
     fc.assert(
       fc.property(prefixes, prefixes, (include, exclude) => {
