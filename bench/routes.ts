@@ -93,7 +93,7 @@ function setTasks(count: number, family: Family): Task[] {
       unit: 'µs',
       perRun: 1,
       ways: {
-        twinbore: () => ours(texts).prefixes.join(),
+        twinbore: () => ours(texts).prefixes.map(textOf).join(),
         'cidr-tools': () => mergeCidr(texts).map(withLength).join(),
       },
     },
@@ -102,7 +102,7 @@ function setTasks(count: number, family: Family): Task[] {
       unit: 'µs',
       perRun: 1,
       ways: {
-        twinbore: () => ours(texts).subtract(ours(holes)).prefixes.join(),
+        twinbore: () => ours(texts).subtract(ours(holes)).prefixes.map(textOf).join(),
         'cidr-tools': () => excludeCidr(texts, holes).map(withLength).join(),
       },
     },
@@ -212,6 +212,10 @@ function numbers(seed: number): (bound: number) => number {
     mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2_ae35)
     return Math.floor((((mixed ^ (mixed >>> 16)) >>> 0) / 2 ** 32) * bound)
   }
+}
+
+function textOf(prefix: Prefix): string {
+  return prefix.toString()
 }
 
 function withLength(text: string): string {

@@ -1,4 +1,4 @@
-import { ipv4NumberText, ipv6Text } from '../packet/address-text.ts'
+import { ipv4NumberText, ipv6WordsText } from '../packet/address-text.ts'
 import { readIpv4, readIpv6 } from './address-reader.ts'
 
 /** 4 or 6. */
@@ -116,7 +116,8 @@ export class IpAddress {
   }
 
   toString(): string {
-    this.#text ??= this.family === 4 ? ipv4NumberText(this.word0) : ipv6Text(this.bytes)
+    this.#text ??=
+      this.family === 4 ? ipv4NumberText(this.word0) : ipv6WordsText(this.word0, this.word1, this.word2, this.word3)
     return this.#text
   }
 

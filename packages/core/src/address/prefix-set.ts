@@ -108,7 +108,7 @@ export class PrefixSet {
   }
 
   toString(): string {
-    return this.prefixes.join(', ')
+    return this.prefixes.map(prefix => prefix.toString()).join(', ')
   }
 
   /** The ranges of one family: sorted, disjoint, not adjacent. */
