@@ -27,8 +27,8 @@ export function readIpv4(text: string, start: number, end: number): number {
 }
 
 /**
- * Reads the IPv6 address (RFC 4291 §2.2) from the start to before `end` into four words, most significant first. Returns
- * whether it is one; otherwise the words are of no use.
+ * Reads the IPv6 address from the start to before `end` into four words, most significant first: forms 1 and 2 of RFC
+ * 4291 §2.2, groups without a dotted end. Returns whether it is one; otherwise the words are of no use.
  */
 export function readIpv6(text: string, end: number, words: Int32Array): boolean {
   words.fill(0)
@@ -49,14 +49,6 @@ export function readIpv6(text: string, end: number, words: Int32Array): boolean 
       const digit = hexDigit(text.charCodeAt(at))
       if (digit === -1) break
       group = (group << 4) | digit
-    }
-    if (at < end && text.charCodeAt(at) === DOT) {
-      const ipv4 = groups > 6 ? -1 : readIpv4(text, groupAt, end)
-      if (ipv4 === -1) return false
-      setGroup(words, groups, ipv4 >>> 16)
-      setGroup(words, groups + 1, ipv4 & 0xffff)
-      groups += 2
-      break
     }
     if (at === groupAt || at > groupAt + 4) return false
     setGroup(words, groups++, group)

@@ -1,3 +1,4 @@
+import { Address6 } from 'ip-address'
 import { ipv4NumberText, ipv6WordsText } from '../packet/address-text.ts'
 import { readIpv4, readIpv6 } from './address-reader.ts'
 
@@ -142,8 +143,26 @@ const ipv6Words = new Int32Array(4)
 export function readAddress(text: string, end: number): IpAddress | undefined {
   const number = readIpv4(text, 0, end)
   if (number !== -1) return IpAddress.ofIpv4Number(number)
+  const dot = text.indexOf('.')
+  if (dot !== -1 && dot < end) return readDottedIpv6(text.slice(0, end))
   if (!readIpv6(text, end, ipv6Words)) return undefined
   return IpAddress.ofIpv6Words(ipv6Words[0]!, ipv6Words[1]!, ipv6Words[2]!, ipv6Words[3]!)
+}
+
+/** Reads IPv6 text with a dotted end, such as `64:ff9b::192.0.2.33`: rare, so that it may take its time. */
+function readDottedIpv6(text: string): IpAddress | undefined {
+  // The longest has 45 characters; the character set keeps out zones and what the package is lenient about.
+  if (text.length > 45 || !/^[0-9a-fA-F:.]+$/.test(text) || /[0-9a-fA-F]{5}/.test(text)) return undefined
+  const dotted = /:([^:]*\.[^:]*)$/.exec(text)?.[1]
+  if (dotted === undefined || readIpv4(dotted, 0, dotted.length) === -1) return undefined
+  try {
+    const bytes = new Address6(text).toUnsignedByteArray().slice(-16)
+    const padded = new Uint8Array(16)
+    padded.set(bytes, 16 - bytes.length)
+    return IpAddress.fromBytes(padded)
+  } catch {
+    return undefined
+  }
 }
 
 function wordAt(bytes: Uint8Array, at: number): number {
