@@ -1,15 +1,24 @@
-// npm run soak: the long form of tests/interop/soak.test.ts. SOAK_SECONDS bounds it (an hour by default), SOAK_SEED chooses
-// what happens in it; a failure prints the seed.
+// npm run soak [-- --minutes 30] [-- --seed N]: the long form of tests/interop/soak.test.ts. What it found is written to
+// bench/results/ as text and JSON; a failure prints the seed.
 import { join } from 'node:path'
+import { parseArgs } from 'node:util'
 import { ensureBuilt, ensureInstalled, requireNode, root, runStatus } from './setup.mjs'
 
+const { values } = parseArgs({
+  options: { minutes: { type: 'string', default: '30' }, seed: { type: 'string' }, report: { type: 'string' } },
+})
+const minutes = Number(values.minutes)
+if (!(minutes > 0 && minutes <= 24 * 60)) {
+  console.error('npm run soak -- --minutes N: how long, 1 to 1440')
+  process.exit(2)
+}
 requireNode()
 ensureInstalled()
 ensureBuilt()
 
 const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs')
-process.exitCode = runStatus(
-  process.execPath,
-  [vitest, 'run', '--project', 'interop', 'tests/interop/soak.test.ts', ...process.argv.slice(2)],
-  { SOAK_SECONDS: process.env.SOAK_SECONDS ?? '3600' },
-)
+process.exitCode = runStatus(process.execPath, [vitest, 'run', '--project', 'interop', 'tests/interop/soak.test.ts'], {
+  SOAK_SECONDS: String(minutes * 60),
+  SOAK_REPORT: values.report ?? join(root, 'bench', 'results'),
+  ...(values.seed === undefined ? {} : { SOAK_SEED: values.seed }),
+})

@@ -12,10 +12,21 @@ export class Capture {
     this.#file = file
   }
 
-  /** Starts to write what passes `device` of `host` to `file`, whole packets, and waits until it does. */
-  static async start(network: LabNetwork, host: HostName, device: string, file: string): Promise<Capture> {
-    // A large buffer (KiB), so that a burst is not lost while the machine is busy with other things.
-    const args = ['-i', device, '-s', '0', '-B', '65536', '-U', '--immediate-mode', '-Z', 'root', '-w', file]
+  /**
+   * Starts to write what passes `device` of `host` to `file`, whole packets, and waits until it does. With `busy` it takes a
+   * full load, and may miss what passes in the last second before its end.
+   */
+  static async start(
+    network: LabNetwork,
+    host: HostName,
+    device: string,
+    file: string,
+    { busy = false }: { readonly busy?: boolean } = {},
+  ): Promise<Capture> {
+    // A large buffer (KiB), so that a burst is not lost while the machine is busy with other things. Immediate mode uses it
+    // badly: every packet takes the room of the longest.
+    const mode = busy ? [] : ['-U', '--immediate-mode']
+    const args = ['-i', device, '-s', '0', '-B', busy ? '262144' : '65536', ...mode, '-Z', 'root', '-w', file]
     const program = network.start(host, 'tcpdump', args)
     await program.waitFor(/listening on/)
     return new Capture(program, file)

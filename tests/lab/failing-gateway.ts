@@ -1,19 +1,19 @@
 // The gateway of failing-gateway.mjs: its counters, its log, and the deaths of its data plane.
 import { fileURLToPath } from 'node:url'
-import type { GatewayStats } from '@twinbore/gateway-ref'
+import type { GatewayStats, SessionFacts } from '@twinbore/gateway-ref'
 import type { LabNetwork } from './lab-network.ts'
 import type { LabProcess } from './lab-process.ts'
 
 const program = fileURLToPath(new URL('./failing-gateway.mjs', import.meta.url))
 
 export interface ToldStats extends GatewayStats {
-  readonly list: readonly { readonly id: number; readonly user: string; readonly ipv4?: string }[]
+  readonly list: readonly SessionFacts[]
   /** Ciphers of libcrypto that the main thread has in use for DTLS records. */
   readonly recordContexts: number
 }
 
 export interface LogLine {
-  readonly level: number
+  readonly level: 'debug' | 'info' | 'warn' | 'error'
   readonly msg: string
   readonly [name: string]: unknown
 }

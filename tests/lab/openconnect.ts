@@ -17,6 +17,8 @@ export interface OpenconnectOptions {
   readonly device?: string
   /** Where the script writes what it was given. */
   readonly environmentFile?: string
+  /** Makes its routes stand back behind those of other clients of the host. */
+  readonly routeMetric?: number
   readonly more?: readonly string[]
 }
 
@@ -24,7 +26,22 @@ const script = fileURLToPath(new URL('./vpnc-script.sh', import.meta.url))
 
 /** Starts the client and returns at once. */
 export function startOpenconnect(network: LabNetwork, options: OpenconnectOptions): LabProcess {
-  const { url, serverPin, user, passwords, certificate, key, device = 'vpn0', environmentFile, more = [] } = options
+  const {
+    url,
+    serverPin,
+    user,
+    passwords,
+    certificate,
+    key,
+    device = 'vpn0',
+    environmentFile,
+    routeMetric,
+    more = [],
+  } = options
+  const env = {
+    ...(environmentFile ? { VPN_ENV_FILE: environmentFile } : {}),
+    ...(routeMetric ? { VPN_ROUTE_METRIC: `${routeMetric}` } : {}),
+  }
   return network.start(
     'client',
     'openconnect',
@@ -39,7 +56,7 @@ export function startOpenconnect(network: LabNetwork, options: OpenconnectOption
     ],
     {
       ...(passwords ? { input: passwords.map(line => `${line}\n`).join('') } : {}),
-      ...(environmentFile ? { env: { VPN_ENV_FILE: environmentFile } } : {}),
+      env,
     },
   )
 }
