@@ -16,6 +16,8 @@ export default defineConfig({
           name: 'unit',
           include: ['packages/*/test/**/*.test.ts', 'tests/tidy/**/*.test.ts'],
           exclude: ['**/*.interop.test.ts', '**/*.io.test.ts'],
+          // A slow machine is no fault of a test.
+          testTimeout: 60_000,
         },
       },
       { ...shared, test: { name: 'simulation', include: ['tests/simulation/**/*.test.ts'], testTimeout: 120_000 } },
