@@ -1,7 +1,8 @@
 // A gateway whose data plane can be made to die, and that tells its counters: one command a line on standard input.
 //   node [--expose-gc] failing-gateway.mjs CONFIG
-//     throw | exit | hang [BYTES]   the data plane dies when its device has carried so many bytes more
+//     throw | exit | hang [BYTES] [WORKER]   the data plane, or one of its workers, dies when its device has carried so many bytes more
 //     stats                         answers "stats {...}": what the gateway counts, its sessions, ciphers of libcrypto in use
+//     places                        answers "places {...}": of several workers, which have what of sessions
 //     memory                        collects garbage and answers "memory {...}"
 // It reaches into what is private, so that the product needs no way of dying on request.
 import { createInterface } from 'node:readline'
@@ -17,6 +18,7 @@ const { config } = await loadConfigFile(process.argv[2], process.env)
 const gateway = new Gateway(config, { log: createLogger(config.log), preferredDriver: 'worker' })
 await gateway.start()
 console.log(`ready ${gateway.stats().dataPlane.driver}`)
+const workersOf = plane => plane.drivers ?? [plane]
 
 const ways = {
   // A permit without an App-ID: no control plane sends that.
@@ -36,6 +38,13 @@ function carried(plane) {
 }
 
 const answers = {
+  // Of each worker, how many sessions have their association there; and how many have it elsewhere than their translations.
+  places() {
+    const { places, workers } = gateway.running.plane
+    const owners = Array.from({ length: workers }, (_, n) => places.owners.filter(owner => owner === n).length)
+    const away = places.owners.filter((owner, n) => owner !== -1 && ![-1, owner].includes(places.homes[n])).length
+    return { owners, away }
+  },
   stats: () => ({ ...gateway.stats(), list: gateway.sessions(), recordContexts: recordContexts() }),
   async memory() {
     // What finalizers release goes with the second collection.
@@ -52,9 +61,9 @@ for await (const line of lines) {
     console.log(`${line} ${JSON.stringify(await answers[line]())}`)
     continue
   }
-  const [way, bytes = '0'] = line.split(' ')
+  const [way, bytes = '0', worker = '0'] = line.split(' ')
   if (!gateway.running) break
-  const { plane } = gateway.running
+  const plane = workersOf(gateway.running.plane)[worker]
   const before = plane.restarts
   const enough = carried(plane) + Number(bytes)
   while (carried(plane) < enough) await new Promise(resolve => setTimeout(resolve, 5))

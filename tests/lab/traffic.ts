@@ -29,16 +29,18 @@ export function download(
   network: LabNetwork,
   bytes: number,
   address: string = corporateAddress,
+  from?: string,
 ): Promise<TransferResult> {
-  return transfer(network, bytes, ['get', `http://${bracketed(address)}:${transferPort}/${bytes}`])
+  return transfer(network, bytes, ['get', `http://${bracketed(address)}:${transferPort}/${bytes}`], from)
 }
 
 export function upload(
   network: LabNetwork,
   bytes: number,
   address: string = corporateAddress,
+  from?: string,
 ): Promise<TransferResult> {
-  return transfer(network, bytes, ['put', `http://${bracketed(address)}:${transferPort}/`, `${bytes}`])
+  return transfer(network, bytes, ['put', `http://${bracketed(address)}:${transferPort}/`, `${bytes}`], from)
 }
 
 export interface PingResult {
@@ -52,9 +54,15 @@ export interface PingResult {
 export async function ping(
   network: LabNetwork,
   address: string,
-  { count = 3, host = 'client', sizeBytes = 56 }: { count?: number; host?: HostName; sizeBytes?: number } = {},
+  {
+    count = 3,
+    host = 'client',
+    sizeBytes = 56,
+    from,
+  }: { count?: number; host?: HostName; sizeBytes?: number; from?: string } = {},
 ): Promise<PingResult> {
-  const args = ['-n', '-D', '-c', `${count}`, '-i', '0.2', '-W', '2', '-s', `${sizeBytes}`, address]
+  const source = from === undefined ? [] : ['-I', from]
+  const args = ['-n', '-D', '-c', `${count}`, '-i', '0.2', '-W', '2', '-s', `${sizeBytes}`, ...source, address]
   const { output } = await network.run(host, 'ping', args, { timeoutMs: 10_000 + count * 2_200 })
   return parsePing(output)
 }
@@ -127,9 +135,16 @@ export async function stream(
   return { bitsPerSecond, bytes }
 }
 
-async function transfer(network: LabNetwork, bytes: number, args: readonly string[]): Promise<TransferResult> {
-  const timeoutMs = 120_000 + bytes / 1000
-  const stdout = await network.mustRun('client', process.execPath, [transferProgram, ...args], { timeoutMs })
+async function transfer(
+  network: LabNetwork,
+  bytes: number,
+  args: readonly string[],
+  from?: string,
+): Promise<TransferResult> {
+  const stdout = await network.mustRun('client', process.execPath, [transferProgram, ...args], {
+    timeoutMs: 120_000 + bytes / 1000,
+    ...(from !== undefined && { env: { LOCAL_ADDRESS: from } }),
+  })
   return JSON.parse(stdout) as TransferResult
 }
 

@@ -1,6 +1,7 @@
 // Both ends of a file transfer, each with a SHA-256 of what really passed through it.
 //   node transfer.mjs serve ADDRESS PORT          answers GET /BYTES and POST /
-//   node transfer.mjs get URL | put URL BYTES     prints one JSON line: bytes, seconds, and both sides' hashes
+//   node transfer.mjs get URL | put URL BYTES     prints one JSON line: bytes, seconds, and both sides' hashes;
+//                                                LOCAL_ADDRESS is the address that it comes from
 import { createCipheriv, createHash } from 'node:crypto'
 import { createServer, request } from 'node:http'
 import { Readable } from 'node:stream'
@@ -60,7 +61,10 @@ if (command === 'serve') {
   const [url, total] = args
   const startedAt = performance.now()
   const put = command === 'put'
-  const outgoing = request(url, put ? { method: 'POST', headers: { 'content-length': total } } : {})
+  const outgoing = request(url, {
+    localAddress: process.env.LOCAL_ADDRESS,
+    ...(put && { method: 'POST', headers: { 'content-length': total } }),
+  })
   const answered = new Promise((resolve, reject) => outgoing.on('response', resolve).on('error', reject))
   const local = put ? hashed(Readable.from(content(Number(total), seed))) : undefined
   if (put) Readable.from(content(Number(total), seed)).pipe(outgoing)

@@ -52,7 +52,7 @@ describe('a client', () => {
     const parameters = await tunnel.start()
     await dataBy(tunnel, 'datagram')
     await ping(computer, parameters, 4)
-    expect(gateway.stats()?.dataPlane).toEqual({ driver: 'portable', restarts: 0 })
+    expect(gateway.stats()?.dataPlane).toEqual({ driver: 'portable', workers: 0, restarts: 0 })
     expect(world.log.find(/^data plane$/)?.fields).toMatchObject({ driver: 'portable', datagrams: 'portable' })
   })
 

@@ -92,6 +92,7 @@ export interface DatagramConfig {
 
 export interface DataPlaneConfig {
   readonly driver: 'auto' | 'worker' | 'loop' | 'portable'
+  readonly workers: number
   /** What the kernel is asked for; it may do less. */
   readonly offload: OffloadConfig
   /** How records are protected: by libcrypto where it passes a self-test, or by node:crypto. */

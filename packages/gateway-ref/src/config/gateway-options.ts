@@ -135,6 +135,8 @@ export interface DataPlaneOptions {
    * `worker` in the program where it can be had, and `loop` otherwise. @defaultValue 'auto'
    */
   readonly driver?: 'auto' | 'worker' | 'loop' | 'portable' | undefined
+  /** How many threads share the work, 1 to 64; more than one needs `driver: 'worker'`. @defaultValue 1 */
+  readonly workers?: number | undefined
   /** What the kernel is asked for. What it can't do is left out without being asked; this is for kernels that do it wrong. */
   readonly offload?: OffloadOptions | undefined
   /** How records are protected: `auto` is libcrypto where it passes a self-test, `node` is node:crypto. @defaultValue 'auto' */

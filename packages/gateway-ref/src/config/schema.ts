@@ -223,6 +223,11 @@ const dataPlane: z.ZodType<GatewayConfig['dataPlane']> = section(
         'worker is a thread of its own, with egress modes translate and kernel; loop is the event loop; portable is that without native system calls; auto takes worker where it can be had.',
       )
       .default('auto'),
+    workers: wholeNumber(1, 64, 'a number of threads', 1)
+      .describe(
+        'How many threads share the work; more than one needs driver worker. Good is one for each core that is free.',
+      )
+      .default(1),
     offload: section(
       {
         tun: word(['all', 'tcp', 'write', 'plain'])
@@ -250,7 +255,7 @@ const dataPlane: z.ZodType<GatewayConfig['dataPlane']> = section(
       .describe("Who makes the TLS records of stream channels: the own record layer where it can, or Node's TLS.")
       .default('own'),
   },
-  '{ driver: auto }',
+  '{ driver: auto, workers: 1 }',
 ).describe('What moves the packets.')
 
 const log: z.ZodType<GatewayConfig['log']> = section(

@@ -160,6 +160,12 @@ function checkDataPlane({ dataPlane, egress }: Sections, error: Report): void {
       "'worker' can't be had with egress.mode sockets, whose sockets live on the event loop; write loop, or change the mode",
     )
   }
+  if (dataPlane && dataPlane.workers > 1 && dataPlane.driver !== 'worker') {
+    error(
+      ['dataPlane', 'workers'],
+      `'${dataPlane.workers}' needs dataPlane.driver worker, and that is ${dataPlane.driver}; write driver: worker`,
+    )
+  }
 }
 
 function isUnspecified(address: IpAddress): boolean {

@@ -41,11 +41,6 @@ export class SessionNumbers<Owner> {
   release(number: number): void {
     if (this.resting.delete(number)) this.free.push(number)
   }
-
-  /** Whatever could still have been said of numbers at rest will never be. */
-  releaseAll(): void {
-    for (const number of this.resting) this.release(number)
-  }
 }
 
 /** How many numbers a gateway needs for so many sessions at once, with those that rest. */

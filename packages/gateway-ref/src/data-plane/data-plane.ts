@@ -9,6 +9,8 @@ import type { Carrier, Traffic } from './session-table.ts'
 export interface DataPlane {
   /** What runs it. */
   readonly driver: 'worker' | 'loop' | 'portable'
+  /** How many threads of its own it has. */
+  readonly workers: number
   /** Where stream channels put their packets, with sessions as owners; each hands it over before it returns. */
   readonly fromStreams: PacketBatch
   command(command: PlaneCommand): void
@@ -30,7 +32,7 @@ export interface DataPlaneHost {
   sendOnStream(session: number, bytes: Uint8Array, offset: number, length: number): void
   /**
    * A data plane has died, and nothing more comes of it; a new one, which knows nothing but its settings, takes its place.
-   * Returns what it has to be told to go on: sessions, their channels, associations.
+   * Returns what it has to be told to go on: sessions, their channels, associations. Of several workers this is one.
    */
   restore(): Iterable<PlaneCommand>
   /** A data plane has died and can't be replaced. */

@@ -4,6 +4,7 @@ import { type CloseReason, type CryptoProvider, DtlsServer, type DtlsStats } fro
 import type { DatagramSocket } from '@twinbore/tun'
 import type { PlaneCommand } from './commands.ts'
 import type { PlaneEvent } from './events.ts'
+import type { WorkerMesh } from './mesh/worker-mesh.ts'
 import { Permits } from './permits.ts'
 import type { SessionTable } from './session-table.ts'
 import type { DatagramPath } from './tunnel-side.ts'
@@ -20,6 +21,8 @@ export interface DatagramSideOptions {
    * events of new associations carry what a successor needs.
    */
   readonly sequences?: Float64Array | undefined
+  /** The other workers of the data plane, which hear whose associations are here. @defaultValue none */
+  readonly mesh?: WorkerMesh | undefined
 }
 
 export function sequenceCells(maxAssociations: number): number {
@@ -77,7 +80,7 @@ export class DatagramSide {
 
   /** Goes on with an association of a data plane that is gone. */
   install(command: PlaneCommand & { readonly type: 'install-association' }, now: Milliseconds): void {
-    const { socket, sessions, events, sequences } = this.options
+    const { socket, sessions, events, sequences, mesh } = this.options
     const { session, snapshot } = command
     // What ended last may not have been told any more.
     const hasEnded = sequences?.[2 * snapshot.association] === 0
@@ -85,28 +88,31 @@ export class DatagramSide {
     const association = endpoint === -1 ? -1 : this.server.installAssociation(snapshot, endpoint, now)
     if (association !== snapshot.association) {
       // Known by another number, it would be taken for another one.
+      mesh?.places.releaseOwner(session, mesh.self)
       if (association !== -1) this.server.close(association, now)
       events.push({ type: 'association-closed', session, association: snapshot.association, loss: 'error' })
     } else {
       this.peers.set(endpoint, { association, overhead: snapshot.negotiated.overhead })
       this.endpoints.set(association, endpoint)
       sessions.setAssociation(session, association)
+      mesh?.places.restoreOwner(session, mesh.self)
     }
     this.settle(now)
   }
 
   /** Ends the session's association, if it is this one. */
   close(session: number, association: number, now: Milliseconds): void {
-    const { sessions } = this.options
+    const { sessions, mesh } = this.options
     if (association === -1 || sessions.associations[session] !== association) return
     sessions.setAssociation(session, -1)
+    mesh?.places.releaseOwner(session, mesh.self)
     this.server.close(association, now)
     this.settle(now)
   }
 
   /** Does what the last batch or command has left: call it after each. */
   settle(now: Milliseconds): void {
-    const { socket, sessions, events } = this.options
+    const { socket, sessions, events, mesh } = this.options
     for (let output = this.server.poll(); output !== undefined; output = this.server.poll()) {
       switch (output.type) {
         case 'transmit':
@@ -124,6 +130,7 @@ export class DatagramSide {
           this.endpoints.set(association, endpoint)
           const previous = sessions.associations[session]!
           sessions.setAssociation(session, association)
+          mesh?.places.setOwner(session, mesh.self)
           events.push({
             type: 'association-established',
             session,
@@ -143,6 +150,7 @@ export class DatagramSide {
           const session = sessions.ofAssociation(association)
           if (session === -1) break
           sessions.setAssociation(session, -1)
+          mesh?.places.releaseOwner(session, mesh.self)
           events.push({ type: 'association-closed', session, association, loss: lossOf(reason) })
           break
         }

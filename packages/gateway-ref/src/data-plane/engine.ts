@@ -1,7 +1,7 @@
 import { dropReasonName, type PacketBatch, type PacketBatchOptions } from '@twinbore/core/packet'
 import { earliest, type Machine, type Milliseconds, OutputQueue, type Random } from '@twinbore/core/runtime'
 import type { CryptoProvider, DtlsStats } from '@twinbore/dtls'
-import { type PatOptions, type PatStats, Translator } from '@twinbore/pat'
+import { defaultPatOptions, type PatOptions, type PatStats, Translator } from '@twinbore/pat'
 import type { DatagramSocket, DatagramSocketStats, PacketDevice, PacketDeviceStats } from '@twinbore/tun'
 import { ActivityLedger } from './activity.ts'
 import type { DestinationPolicy, PlaneCommand } from './commands.ts'
@@ -9,6 +9,9 @@ import { DatagramSide } from './datagram-side.ts'
 import { destinationsOf } from './denied-destinations.ts'
 import type { PlaneEvent } from './events.ts'
 import { GatewayDataPlane } from './gateway-data-plane.ts'
+import { PortSlices } from './mesh/port-slices.ts'
+import { Steering } from './mesh/steering.ts'
+import type { WorkerMesh } from './mesh/worker-mesh.ts'
 import { RateLimits } from './rate-limits.ts'
 import { SessionTable } from './session-table.ts'
 
@@ -40,6 +43,8 @@ export interface PlaneHands {
   readonly totals: Float64Array
   /** Where sequence numbers are noted for a successor, `sequenceCells(maxAssociations)` numbers. @defaultValue nowhere */
   readonly sequences?: Float64Array | undefined
+  /** The other workers, when it is one of several: then it has its slice of the ports only. @defaultValue it is alone */
+  readonly mesh?: WorkerMesh | undefined
   /** Sends a packet on a session's stream channel. The bytes are the batch's and must be copied. */
   readonly sendOnStream: (session: number, bytes: Uint8Array, offset: number, length: number) => void
 }
@@ -62,6 +67,7 @@ export interface PlaneStats {
  *
  *     command ->  sessions, permits, policy           -> event
  *     socket  <-> DTLS <-> guard, translator, MTU gate <-> device
+ *     `pumpMesh`: what other workers of the same data plane hand over
  *     stream packets in: `fromStreams`, `handleStreamPackets`        stream packets out: `sendOnStream`
  */
 export class DataPlaneEngine implements Machine<PlaneEvent> {
@@ -81,15 +87,16 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
   constructor(settings: PlaneSettings, hands: PlaneHands) {
     this.hands = hands
     const { events } = this
-    const { device, socket, crypto, random, sequences } = hands
+    const { device, socket, crypto, random, sequences, mesh } = hands
     this.sessions = new SessionTable(settings.capacity, hands.totals)
     this.rates = new RateLimits(settings.capacity)
     this.activity = new ActivityLedger(this.sessions, settings.activityIntervalMs ?? 0)
-    this.translator = settings.translation && new Translator({ ...settings.translation, random })
     const { sessions } = this
-    const { maxAssociations } = settings
+    const { maxAssociations, translation } = settings
+    const slices = translation && mesh && slicesOf(translation, mesh)
+    this.translator = translation && new Translator({ ...translation, ...(mesh && shareOf(translation, mesh)), random })
     this.datagrams =
-      socket && new DatagramSide({ socket, sessions, events, crypto, random, maxAssociations, sequences })
+      socket && new DatagramSide({ socket, sessions, events, crypto, random, maxAssociations, sequences, mesh })
     this.plane = new GatewayDataPlane({
       sessions,
       rates: this.rates,
@@ -104,6 +111,7 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
       destinations: destinationsOf(settings.destinations),
       gatewayAddresses: settings.gatewayAddresses,
       batch: batchOptions(settings, device),
+      mesh: mesh && { worker: mesh, steering: slices && new Steering(slices, mesh.fragments) },
       onTranslatorEvent: output => {
         if (output.type !== 'packet') events.push({ type: 'translator', output })
       },
@@ -129,6 +137,18 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
     for (let batch = 0; batch < budget && !drained; batch++) {
       drained = this.plane.pumpDevice(now)
       this.packetsHandled += this.plane.fromDevice.count
+    }
+    this.datagrams?.settle(now)
+    this.collect(now)
+    return drained
+  }
+
+  /** Takes up to `budget` times what other workers have handed over. Returns whether that was all. */
+  pumpMesh(budget: number, now: Milliseconds): boolean {
+    let drained = false
+    for (let batch = 0; batch < budget && !drained; batch++) {
+      drained = this.plane.pumpMesh(now)
+      this.packetsHandled += this.plane.handedOver
     }
     this.datagrams?.settle(now)
     this.collect(now)
@@ -200,6 +220,7 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
       this.plane.drainTranslator(now)
       this.collect(now)
     }
+    this.hands.mesh?.publish()
     this.tellDue(now)
   }
 
@@ -222,6 +243,7 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
   }
 
   private collect(now: Milliseconds): void {
+    this.hands.mesh?.publish()
     this.activity.collect(now)
     this.tellDue(now)
   }
@@ -252,6 +274,23 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
     if (!this.datagrams || association === -1) return
     this.plane.tunnels.sendControlFrame(association, frameType, payload, this.datagrams.path, now)
     this.datagrams.settle(now)
+  }
+}
+
+/** How the ports are shared out. @throws RangeError when there are too few */
+export function slicesOf(
+  { portRange = defaultPatOptions.portRange }: Pick<PatOptions, 'portRange'>,
+  { workers }: Pick<WorkerMesh, 'workers'>,
+): PortSlices {
+  return new PortSlices(portRange, workers)
+}
+
+/** What a translator may give out, when there is one in each worker. */
+function shareOf(translation: NonNullable<PlaneSettings['translation']>, mesh: WorkerMesh): Partial<PatOptions> {
+  const { icmpErrorsPerSecond = defaultPatOptions.icmpErrorsPerSecond } = translation
+  return {
+    portRange: slicesOf(translation, mesh).sliceOf(mesh.self),
+    icmpErrorsPerSecond: Math.ceil(icmpErrorsPerSecond / mesh.workers),
   }
 }
 

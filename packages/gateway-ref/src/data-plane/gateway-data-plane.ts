@@ -6,6 +6,9 @@ import { coalescePackets, type PacketDevice } from '@twinbore/tun'
 import { deviceLayout } from './device-layout.ts'
 import { FairShares } from './fair-shares.ts'
 import { guardIngress } from './ingress-guard.ts'
+import { Handovers } from './mesh/handovers.ts'
+import type { Steering } from './mesh/steering.ts'
+import type { WorkerMesh } from './mesh/worker-mesh.ts'
 import { MtuGate } from './mtu-gate.ts'
 import type { RateLimits } from './rate-limits.ts'
 import { SendQueues } from './send-queues.ts'
@@ -39,6 +42,8 @@ export interface GatewayDataPlaneOptions {
   readonly gatewayAddresses: { readonly ipv4?: Uint8Array | undefined; readonly ipv6?: Uint8Array | undefined }
   /** Of batches that hold single packets: `slotBytes` for the longest packet of a tunnel. */
   readonly batch?: PacketBatchOptions
+  /** The other workers of this data plane, and which of them translates what comes from the device. @defaultValue alone */
+  readonly mesh?: { readonly worker: WorkerMesh; readonly steering: Steering | undefined } | undefined
   /** What the translator tells besides packets. */
   readonly onTranslatorEvent?: (output: PatOutput) => void
 }
@@ -52,9 +57,12 @@ export interface GatewayDataPlaneOptions {
  * With a device of super-packets, what costs something per packet ends before `coalesce`, and begins again in the tunnel
  * side's send: between them packets of one flow travel as one.
  *
+ * Among several workers a packet may go on in another one, see `Handovers`; `pumpMesh` goes on with what others handed over.
+ *
  * Each pump takes one batch and returns whether its source was drained; the loop is the caller's.
  *
  * Memory: the tunnel side's; 2.1 MB for a device of super-packets (32 slots), else 64 slots; 64 slots for stream channels.
+ * Among several workers twice the device's, and 64 slots more.
  */
 export class GatewayDataPlane {
   readonly tunnels: TunnelSide
@@ -70,6 +78,7 @@ export class GatewayDataPlane {
   private readonly gate: MtuGate
   /** Of the sessions whose packets wait in the device. */
   private readonly shares = new FairShares()
+  private readonly handovers: Handovers | undefined
   private destinations: RouteTable
 
   constructor(options: GatewayDataPlaneOptions) {
@@ -78,13 +87,19 @@ export class GatewayDataPlane {
     this.destinations = options.destinations
     this.tunnels = new TunnelSide(sessions, outlets, batch, { queues: new SendQueues(), rates: options.rates })
     this.fromStreams = new PacketBatch({ ...batch, capacity: STREAM_SLOTS })
-    this.fromDevice = new PacketBatch(deviceLayout(options.device, batch))
+    const layout = deviceLayout(options.device, batch)
+    this.fromDevice = new PacketBatch(layout)
+    if (options.mesh) {
+      const { worker, steering } = options.mesh
+      this.handovers = new Handovers(worker, sessions, steering, { fromDevice: layout, single: batch })
+      this.fromDevice.drops[DropReason.queueFull]! += worker.discard()
+    }
     this.released = new PacketBatch({ ...batch, capacity: 1 })
     this.errors = new PacketBatch({ ...batch, capacity: 1 })
     this.gate = new MtuGate({
       sessions,
       sourceOf: family => (family === 4 ? gatewayAddresses.ipv4 : gatewayAddresses.ipv6),
-      sendFragments: (fragments, now) => this.tunnels.send(fragments, options.path, now),
+      sendFragments: (fragments, now) => this.sendThroughTunnel(fragments, now),
       sendError: (error, now) => this.sendError(error, now),
       batch,
     })
@@ -111,13 +126,51 @@ export class GatewayDataPlane {
     this.options.device.read(batch)
     const drained = !batch.full
     checkPackets(batch)
+    this.handovers?.passToTranslator(batch)
     this.options.translator?.translateInbound(batch, now)
     this.options.sessions.resolveDestinations(batch)
+    this.handovers?.passToTunnel(batch)
     this.shares.police(batch, now)
     this.shares.settle(drained, now)
     this.sendToSessions(batch, now)
     this.drainTranslator(now)
     return drained
+  }
+
+  /**
+   * Takes what other workers have handed over, a batch of each kind. Returns whether that was all. What has changed since they
+   * looked at a packet is looked at again: a session's number and address may be another one's by now.
+   */
+  pumpMesh(now: Milliseconds): boolean {
+    const { handovers } = this
+    if (!handovers) return true
+    const { sessions, translator, path } = this.options
+    const drained = handovers.take()
+    const { fromDevice, fromTunnel, toTunnel } = handovers.batches
+    if (fromDevice.count > 0) {
+      checkPackets(fromDevice)
+      translator?.translateInbound(fromDevice, now)
+      sessions.resolveDestinations(fromDevice)
+      this.sendToSessions(fromDevice, now)
+    }
+    if (fromTunnel.count > 0) {
+      checkPackets(fromTunnel)
+      guardIngress(fromTunnel, sessions, this.destinations)
+      this.leave(fromTunnel, now)
+    }
+    if (toTunnel.count > 0) {
+      sessions.resolveDestinations(toTunnel)
+      this.tunnels.send(toTunnel, path, now)
+    }
+    this.drainTranslator(now)
+    return drained
+  }
+
+  /** How many packets and super-packets the last `pumpMesh` took. */
+  get handedOver(): number {
+    if (!this.handovers) return 0
+    const { fromDevice, fromTunnel, toTunnel } = this.handovers.batches
+    return fromDevice.count + fromTunnel.count + toTunnel.count
   }
 
   /** When `handleDeadline` is due. */
@@ -137,11 +190,17 @@ export class GatewayDataPlane {
 
   /** Packets that came out of tunnels go to the device. */
   private forwardOutbound(batch: PacketBatch, now: Milliseconds): void {
-    const { sessions, rates, translator, device } = this.options
+    const { sessions, rates } = this.options
     rates?.limitReceived(batch, now)
     checkPackets(batch)
     guardIngress(batch, sessions, this.destinations)
     clampMssToMtus(batch, sessions.mtus)
+    this.handovers?.passHome(batch)
+    this.leave(batch, now)
+  }
+
+  private leave(batch: PacketBatch, now: Milliseconds): void {
+    const { translator, device } = this.options
     if (device.superPackets) coalescePackets(batch, device.superDatagrams)
     translator?.translateOutbound(batch, now)
     device.write(batch)
@@ -169,6 +228,7 @@ export class GatewayDataPlane {
   drops(): Float64Array {
     const sum = this.fromDevice.drops.slice()
     const own = [this.fromStreams, this.released, this.errors, this.gate.fragments]
+    if (this.handovers) own.push(...Object.values(this.handovers.batches))
     for (const { drops } of [...this.tunnels.batches, ...own]) {
       for (let reason = 0; reason < sum.length; reason++) sum[reason] = sum[reason]! + drops[reason]!
     }
@@ -182,10 +242,15 @@ export class GatewayDataPlane {
 
   /** Owners are sessions. */
   private sendToSessions(batch: PacketBatch, now: Milliseconds): void {
-    const { sessions, path } = this.options
+    const { sessions } = this.options
     this.gate.check(batch, now)
     clampMssToMtus(batch, sessions.mtus)
-    this.tunnels.send(batch, path, now)
+    this.sendThroughTunnel(batch, now)
+  }
+
+  private sendThroughTunnel(batch: PacketBatch, now: Milliseconds): void {
+    this.handovers?.passToOwner(batch)
+    this.tunnels.send(batch, this.options.path, now)
   }
 
   /** An error of the gateway about a packet to a client leaves as the client's own would: translated. */

@@ -12,6 +12,21 @@ export function addStats(before: PlaneStats, now: PlaneStats): PlaneStats {
   }
 }
 
+/** The counts of the workers of one data plane, of which there is at least one. Each of them knows all sessions. */
+export function joinStats(parts: readonly PlaneStats[]): PlaneStats {
+  return parts.slice(1).reduce(
+    (joined, part) => ({
+      sessions: Math.max(joined.sessions, part.sessions),
+      translator: joined.translator && part.translator && sum(joined.translator, part.translator),
+      drops: sum(joined.drops, part.drops),
+      device: sum(joined.device, part.device),
+      socket: joined.socket && part.socket && sum(joined.socket, part.socket),
+      datagram: joined.datagram && part.datagram && sum(joined.datagram, part.datagram),
+    }),
+    parts[0]!,
+  )
+}
+
 /** Adds numbers of the same name, at every depth. */
 function sum<Counts extends object>(one: Counts, other: Counts): Counts {
   const total: { [name: string]: unknown } = Object.fromEntries(Object.entries(one))

@@ -21,6 +21,8 @@ export interface Intent {
   readonly driver: DataPlaneConfig['driver']
   /** What the configuration switches off. @defaultValue nothing */
   readonly wanted?: Pick<DataPlaneConfig, 'offload' | 'records' | 'streams'> | undefined
+  /** @defaultValue 1 */
+  readonly workers?: number
 }
 
 export interface Finding {
@@ -31,7 +33,7 @@ export interface Finding {
 }
 
 /** What a host offers a gateway, and what is used where it offers less: one finding a line. */
-export function findingsOf(facts: HostFacts, { mode, driver, wanted }: Intent): Finding[] {
+export function findingsOf(facts: HostFacts, { mode, driver, workers = 1, wanted }: Intent): Finding[] {
   const { ffi, tun, datagrams, records, streams, nft, ports } = facts
   const needsTun = mode === 'translate' || mode === 'kernel'
   const findings: Finding[] = []
@@ -75,7 +77,7 @@ export function findingsOf(facts: HostFacts, { mode, driver, wanted }: Intent): 
   add('TLS records', streamsLess, false, 'libcrypto', 'node:crypto is used')
   for (const { name, obstacle } of ports) add(name, obstacle, true, 'free', '')
   if (wanted) findings.push(...switchedOff(wanted))
-  findings.push(driverFinding(facts, mode, driver))
+  findings.push(driverFinding(facts, mode, driver, workers))
   return findings
 }
 
@@ -93,7 +95,12 @@ function switchedOff({ offload, records, streams }: NonNullable<Intent['wanted']
 
 const instead = { 'tls-mode': '', evp: "libcrypto's ordinary calls", node: 'node:crypto' } as const
 
-function driverFinding({ ffi, datagrams }: HostFacts, mode: Intent['mode'], driver: Intent['driver']): Finding {
+function driverFinding(
+  { ffi, datagrams, tun }: HostFacts,
+  mode: Intent['mode'],
+  driver: Intent['driver'],
+  workers: number,
+): Finding {
   const name = 'data plane'
   const obstacle =
     mode === undefined || mode === 'sockets'
@@ -101,6 +108,11 @@ function driverFinding({ ffi, datagrams }: HostFacts, mode: Intent['mode'], driv
       : (ffi ?? (datagrams.native ? undefined : datagrams.reason))
   if (driver === 'worker' && obstacle !== undefined && mode !== undefined) {
     return { name, state: 'missing', text: `dataPlane.driver worker: ${obstacle}` }
+  }
+  if (workers > 1 && obstacle === undefined) {
+    return tun.multiQueue
+      ? { name, state: 'ok', text: `driver worker, ${workers} threads of its own` }
+      : { name, state: 'missing', text: `dataPlane.workers ${workers}: the kernel has no TUN with several queues` }
   }
   if (driver === 'loop' || driver === 'portable') return { name, state: 'ok', text: `driver ${driver}, as configured` }
   if (obstacle === undefined) return { name, state: 'ok', text: 'driver worker, a thread of its own' }

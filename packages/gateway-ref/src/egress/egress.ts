@@ -14,8 +14,11 @@ export interface Egress {
   readonly mode: EgressConfig['mode']
   /** Where the data plane writes packets that leave and reads packets that come. Throws before `start` has resolved. */
   readonly device: PacketDevice
-  /** What another thread needs to read and write the device in its place; only where it can. Throws as `device` does. */
-  readonly handover?: DeviceHandover
+  /**
+   * What other threads need to read and write the device in its place, one for each of its queues; only where it can. Throws as
+   * `device` does.
+   */
+  readonly handovers?: readonly DeviceHandover[]
   /**
    * What a translator in front of the device must keep to; `undefined` when there is none. Throws before `start` has
    * resolved.
@@ -64,6 +67,8 @@ export interface EgressSettings {
   readonly destinations?: readonly Prefix[]
   /** How much the TUN interface asks of the kernel. @defaultValue 'all' */
   readonly offload?: TunOffload
+  /** How many queues the device has, each for a thread of its own. @defaultValue 1 */
+  readonly queues?: number
   /** Interface name of the device. @defaultValue 'tb%d': the kernel counts */
   readonly deviceName?: string
   /** Which of its own addresses the host leaves with, where an interface has several. @defaultValue the one that the kernel prefers */

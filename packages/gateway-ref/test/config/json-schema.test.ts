@@ -34,7 +34,13 @@ const everyOption: Complete<Omit<GatewayOptions, 'tls'>> & Pick<GatewayOptions, 
   },
   datagram: { enabled: false, dpdSeconds: 7 },
   mtu: 1300,
-  dataPlane: { driver: 'auto', offload: { tun: 'tcp', gso: false, gro: false }, records: 'node', streams: 'node' },
+  dataPlane: {
+    driver: 'auto',
+    workers: 1,
+    offload: { tun: 'tcp', gso: false, gro: false },
+    records: 'node',
+    streams: 'node',
+  },
   log: { level: 'debug', format: 'json' },
 }
 

@@ -50,6 +50,7 @@ describe('a configuration file', () => {
       mtu: 1400,
       dataPlane: {
         driver: 'auto',
+        workers: 1,
         offload: { tun: 'all', gso: true, gro: true },
         records: 'auto',
         streams: 'own',

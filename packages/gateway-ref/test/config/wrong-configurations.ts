@@ -135,6 +135,16 @@ export const wrongConfigurations: readonly WrongConfiguration[] = [
     `gateway.yaml:7: dataPlane.driver: 'worker' can't be had with egress.mode sockets, whose sockets live on the event loop; write loop, or change the mode`,
   ],
   [
+    'egress: { mode: translate }',
+    'egress: { mode: translate }\ndataPlane: { workers: 2 }',
+    `gateway.yaml:7: dataPlane.workers: '2' needs dataPlane.driver worker, and that is auto; write driver: worker`,
+  ],
+  [
+    'egress: { mode: translate }',
+    'egress: { mode: translate }\ndataPlane: { driver: worker, workers: 65 }',
+    `gateway.yaml:7: dataPlane.workers: '65' is not a number of threads from 1 to 64; write e.g. 1`,
+  ],
+  [
     'mode: translate',
     'mode: masquerade',
     `gateway.yaml:6: egress.mode: 'masquerade' is not known; write one of sockets, translate, kernel`,

@@ -23,12 +23,3 @@ test('a number that is in use is not released by a late word about its owner bef
   numbers.release(0)
   expect(numbers.take('otto')).toBe(1)
 })
-
-test('all that rest are free when nobody is left to speak of them', () => {
-  const numbers = new SessionNumbers<string>(3)
-  for (const name of ['anna', 'otto', 'dora']) numbers.take(name)
-  numbers.rest(0)
-  numbers.rest(2)
-  numbers.releaseAll()
-  expect([numbers.take('emil'), numbers.take('fritz'), numbers.take('gisa')].sort()).toEqual([0, 2, undefined])
-})

@@ -9,6 +9,7 @@ import type { PlaneCommand } from '../../src/data-plane/commands.ts'
 import { DataPlaneEngine } from '../../src/data-plane/engine.ts'
 import { Place, PlaneLoop } from '../../src/data-plane/io/plane-loop.ts'
 import { STATUS_WORDS, StatusWord, type WorkerReport } from '../../src/data-plane/io/worker-protocol.ts'
+import { allocateMesh, Handover, WorkerMesh } from '../../src/data-plane/mesh/worker-mesh.ts'
 import { PacketRing } from '../../src/data-plane/rings/packet-ring.ts'
 import { Carrier, trafficCells } from '../../src/data-plane/session-table.ts'
 import { PacketHost } from '../support/packet-host.ts'
@@ -33,7 +34,7 @@ class World {
   readonly loop: PlaneLoop
   private readonly posted: PlaneCommand[] = []
 
-  constructor() {
+  constructor(mesh?: WorkerMesh) {
     const engine = new DataPlaneEngine(
       {
         capacity: 4,
@@ -50,6 +51,7 @@ class World {
         crypto: nodeCrypto,
         random: seededRandom(1),
         totals: new Float64Array(trafficCells(4)),
+        mesh,
         sendOnStream: (session, bytes, offset, length) => void this.toStreams.push(bytes, offset, length, session),
       },
     )
@@ -73,6 +75,7 @@ class World {
       fromStreams: this.fromStreams,
       toStreams: this.toStreams,
       hasSocket: false,
+      mesh,
       takeCommands: () => {
         const command = this.posted.shift()
         return command && [command]
@@ -115,6 +118,21 @@ describe('a loop', () => {
     expect(world.waits).toEqual([100])
     expect(world.status[StatusWord.heartbeat]).toBe(before + 1)
     expect(world.status[StatusWord.waits]).toBe(0)
+  })
+
+  test('does not wait when another worker has handed something over', () => {
+    const memory = allocateMesh(2, 4)
+    const world = new World(new WorkerMesh(memory, 0, () => {}))
+    const other = new WorkerMesh(memory, 1, () => {})
+    const batch = new PacketBatch()
+    batch.push(udpPacket({ source: server, destination: '10.77.0.5', sourcePort: 53, destinationPort: 9 }))
+    other.handOver(batch, 0, 0, Handover.fromDevice)
+    other.publish()
+    world.loop.once()
+    expect(world.waits).toEqual([0])
+    expect(world.toStreams.isEmpty).toBe(false)
+    world.loop.once()
+    expect(world.waits).toEqual([0, 100])
   })
 
   test('does not wait when a command or a packet of a stream has come', () => {

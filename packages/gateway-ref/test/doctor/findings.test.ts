@@ -47,6 +47,12 @@ describe('a host that has everything', () => {
     )
   })
 
+  test('gets several threads where it wants them', () => {
+    expect(findingsOf(all, { mode: 'translate', driver: 'worker', workers: 4 }).at(-1)!.text).toMatch(/4 threads/)
+    const facts = { ...all, tun: { ...all.tun, multiQueue: false } }
+    expect(states(facts, { mode: 'kernel', driver: 'worker', workers: 4 })['data plane']).toBe('missing')
+  })
+
   test('gets a thread for the data plane where there is a TUN, and for sockets the event loop', () => {
     const text = (mode: Intent['mode']) => findingsOf(all, { mode, driver: 'auto' }).at(-1)!.text
     expect(text('translate')).toMatch(/^driver worker/)

@@ -17,6 +17,7 @@ export async function doctorCommand(options: { readonly config?: string }, conte
     mode: config?.egress.mode,
     driver: config?.dataPlane.driver ?? 'auto',
     wanted: config?.dataPlane,
+    workers: config?.dataPlane.workers ?? 1,
   })
   for (const finding of findings) context.stdout.write(`${findingLine(finding)}\n`)
   const missing = findings.filter(({ state }) => state === 'missing')

@@ -6,8 +6,8 @@ import { GatewayError } from '../../errors.ts'
 export interface BoundPort {
   readonly address: string
   readonly port: number
-  /** Absent without a datagram channel. */
-  readonly socket: DatagramSocket | undefined
+  /** As many as were asked for, all on this port; none without a datagram channel. */
+  readonly sockets: readonly DatagramSocket[]
 }
 
 /** Enough for 10 Gbit/s; what waits beyond it does so in queues by session, where nobody is in another one's way. */
@@ -17,7 +17,8 @@ const SEND_BUFFER_BYTES = 1024 * 1024
 const PORT_TRIES = 16
 
 export interface BindOptions extends Pick<DatagramSocketOptions, 'native' | 'gso' | 'gro' | 'onNotice'> {
-  readonly withDatagrams: boolean
+  /** How many UDP sockets. */
+  readonly sockets: number
 }
 
 /**
@@ -28,17 +29,25 @@ export interface BindOptions extends Pick<DatagramSocketOptions, 'native' | 'gso
 export async function bindPort(
   listener: Pick<ControlListener, 'listen'>,
   { address, port }: { readonly address: string; readonly port: number },
-  { withDatagrams, ...socketOptions }: BindOptions,
+  { sockets: count, ...socketOptions }: BindOptions,
 ): Promise<BoundPort> {
   for (let attempt = 1; ; attempt++) {
-    let socket: DatagramSocket | undefined
+    const sockets: DatagramSocket[] = []
     try {
-      if (withDatagrams) {
-        socket = await openDatagramSocket({ ...socketOptions, address, port, sendBufferBytes: SEND_BUFFER_BYTES })
+      while (sockets.length < count) {
+        sockets.push(
+          await openDatagramSocket({
+            ...socketOptions,
+            address,
+            port: sockets[0]?.localPort ?? port,
+            sendBufferBytes: SEND_BUFFER_BYTES,
+            reusePort: count > 1,
+          }),
+        )
       }
-      return { ...(await listener.listen({ address, port: socket?.localPort ?? port })), socket }
+      return { ...(await listener.listen({ address, port: sockets[0]?.localPort ?? port })), sockets }
     } catch (cause) {
-      socket?.close()
+      for (const socket of sockets) socket.close()
       const code = systemCode(cause)
       if (port === 0 && code === 'EADDRINUSE' && attempt < PORT_TRIES) continue
       throw new GatewayError(

@@ -84,13 +84,15 @@ async function compose(config: GatewayConfig, options: ComposeOptions, undo: Und
   })
   undo.add(() => listener.close(0))
   const bound = await bindPort(listener, config.listen, {
-    withDatagrams: config.datagram.enabled,
+    sockets: config.datagram.enabled ? config.dataPlane.workers : 0,
     native: config.dataPlane.driver !== 'portable',
     gso: offload.gso,
     gro: offload.gro,
     onNotice,
   })
-  undo.add(() => bound.socket?.close())
+  undo.add(() => {
+    for (const socket of bound.sockets) socket.close()
+  })
 
   const leases = new AddressLeases(config.pool)
   const gatewayAddresses = { ipv4: leases.gateway(4), ipv6: leases.gateway(6) }
@@ -102,6 +104,7 @@ async function compose(config: GatewayConfig, options: ComposeOptions, undo: Und
       pool: config.pool,
       gatewayAddresses,
       mtu: config.mtu,
+      queues: config.dataPlane.workers,
       listenPorts: [bound.port],
       destinations: config.routes.include,
       refused: () => refusedSocketDestinations(config),
@@ -120,7 +123,7 @@ async function compose(config: GatewayConfig, options: ComposeOptions, undo: Und
     random: systemRandom,
     log,
     leases,
-    datagramPort: bound.socket && bound.port,
+    datagramPort: bound.sockets.length > 0 ? bound.port : undefined,
     openStream: streams.open,
     factsOf: username => authenticator.factsOf(username),
     events: {
@@ -141,13 +144,13 @@ async function compose(config: GatewayConfig, options: ComposeOptions, undo: Und
     preferred: options.preferredDriver ?? 'loop',
     host: host.inPlane,
     egress,
-    socket: bound.socket,
+    sockets: bound.sockets,
     onNotice,
     log,
   })
   undo.add(() => plane.stop())
   host.plane = plane
-  log.info('data plane', planeFacts(config.dataPlane, plane, egress.device, bound.socket))
+  log.info('data plane', planeFacts(config.dataPlane, plane, egress.device, bound.sockets[0]))
 
   const accepting = host
   listener.on('tunnel', attempt => accepting.acceptTunnel(attempt))

@@ -37,7 +37,7 @@ export interface GatewayHands {
 export interface GatewayStats {
   readonly sessions: number
   /** What runs the data plane, and how often it was started anew after it had died. */
-  readonly dataPlane: Pick<DataPlane, 'driver' | 'restarts'>
+  readonly dataPlane: Pick<DataPlane, 'driver' | 'workers' | 'restarts'>
   /** Dropped packets by the name of the reason; reasons without drops are absent. */
   readonly drops: Readonly<Record<string, number>>
   readonly control: ReturnType<RunningGateway['listener']['stats']>
@@ -106,7 +106,7 @@ export class Gateway extends EventEmitter<GatewayEvents> implements RunnableGate
     const { drops, datagram, socket, translator, device } = plane.stats()
     return {
       sessions: host.size,
-      dataPlane: { driver: plane.driver, restarts: plane.restarts },
+      dataPlane: { driver: plane.driver, workers: plane.workers, restarts: plane.restarts },
       drops,
       control: listener.stats(),
       streams: streams.stats(),

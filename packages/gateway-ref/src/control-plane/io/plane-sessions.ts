@@ -70,7 +70,6 @@ export class PlaneSessions implements DataPlaneHost {
   }
 
   *restore(): Iterable<PlaneCommand> {
-    this.numbers.releaseAll()
     for (const { lease } of this.numbers.taken()) {
       if (!lease?.live) continue
       const { index: session, mtu } = lease.live

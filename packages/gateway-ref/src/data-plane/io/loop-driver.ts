@@ -23,6 +23,7 @@ const BATCHES_PER_TURN = 8
 /** A data plane on the event loop of this thread: what is readable is pumped, and events are told before that returns. */
 export class LoopDriver implements DataPlane {
   readonly driver: 'loop' | 'portable'
+  readonly workers = 0
   readonly fromStreams: PacketBatch
   readonly restarts = 0
   private readonly engine: DataPlaneEngine

@@ -8,12 +8,13 @@ import { recordKind } from './record-crypto.ts'
 /** What a data plane works with, in words for the log. */
 export function planeFacts(
   config: DataPlaneConfig,
-  { driver }: DataPlane,
+  { driver, workers }: DataPlane,
   device: PacketDevice,
   socket: DatagramSocket | undefined,
-): Readonly<Record<string, string>> {
+): Readonly<Record<string, string | number>> {
   return {
     driver,
+    ...(workers > 0 && { workers }),
     device: deviceWords(device),
     ...(socket && { datagrams: datagramWords(config, socket), records: recordKind(config.records) }),
     streams: streamWords(config),

@@ -3,6 +3,7 @@ import type { Clock } from '@twinbore/core/runtime'
 import type { PlaneCommand } from '../commands.ts'
 import type { DataPlaneEngine } from '../engine.ts'
 import type { PlaneEvent } from '../events.ts'
+import type { WorkerMesh } from '../mesh/worker-mesh.ts'
 import { Moderation } from '../moderation.ts'
 import type { PacketRing } from '../rings/packet-ring.ts'
 import { StatusWord, type WorkerReport } from './worker-protocol.ts'
@@ -25,6 +26,8 @@ export interface PlaneLoopHands {
   readonly fromStreams: PacketRing
   readonly toStreams: PacketRing
   readonly hasSocket: boolean
+  /** The other workers, when it is one of several. */
+  readonly mesh?: WorkerMesh | undefined
   /** The next commands that were posted together, if any. */
   readonly takeCommands: () => readonly PlaneCommand[] | undefined
   readonly clearWake: () => void
@@ -44,7 +47,7 @@ const STATS_INTERVAL_MS = 200
 /**
  * The loop of a data plane that has a thread of its own. It blocks in poll(2) and runs to completion after it:
  *
- *     wait -> commands -> packets of streams -> socket -> device -> deadline -> events, packets for streams -> wait
+ *     wait -> commands -> packets of streams -> socket -> device -> other workers -> deadline -> events, packets for streams -> wait
  */
 export class PlaneLoop {
   private readonly engine: DataPlaneEngine
@@ -52,6 +55,7 @@ export class PlaneLoop {
   private readonly streams: PacketBatch
   private socketReady = true
   private deviceReady = true
+  private meshReady = false
   private handledBefore = 0
   private readonly moderation: Moderation
   private statsAt = Number.NEGATIVE_INFINITY
@@ -94,6 +98,7 @@ export class PlaneLoop {
     const now = clock.now()
     if (this.socketReady) this.socketReady = !engine.pumpSocket(BATCHES_PER_TURN, now)
     if (this.deviceReady) this.deviceReady = !engine.pumpDevice(BATCHES_PER_TURN, now)
+    if (hands.mesh) this.meshReady = !engine.pumpMesh(BATCHES_PER_TURN, now)
     const { deadline } = engine
     if (deadline !== undefined && clock.now() >= deadline) engine.handleDeadline(clock.now())
     if (hands.toStreams.publish()) hands.notify()
@@ -105,28 +110,30 @@ export class PlaneLoop {
 
   /** Waits until there is something to do. */
   private pause(): void {
-    const { wait, clock, status, fromStreams } = this.hands
+    const { wait, clock, status, fromStreams, mesh } = this.hands
     let timeout = 0
-    if (!this.socketReady && !this.deviceReady) {
+    if (!this.socketReady && !this.deviceReady && !this.meshReady) {
       if (this.rest()) return
       const { deadline } = this.engine
       timeout = Math.min(LONGEST_WAIT_MS, Math.max(0, (deadline ?? Number.POSITIVE_INFINITY) - clock.now()))
       Atomics.store(status, StatusWord.waits, 1)
       if (Atomics.load(status, StatusWord.posted) !== this.messagesTaken || !fromStreams.isEmpty) timeout = 0
+      if (mesh && !mesh.willWait()) timeout = 0
     }
     const ready = wait.wait(timeout)
     Atomics.store(status, StatusWord.waits, 0)
+    mesh?.isAwake()
     if (ready > 0) this.look()
   }
 
   /** Sleeps for a moment where traffic is dense. Returns whether something is there after it. */
   private rest(): boolean {
-    const { wait, fromStreams } = this.hands
+    const { wait, fromStreams, mesh } = this.hands
     const time = this.moderation.sleepMicroseconds
     if (time === 0) return false
     wait.sleepMicroseconds(time)
     if (wait.wait(0) > 0) this.look()
-    else if (fromStreams.isEmpty) return false
+    else if (fromStreams.isEmpty && (mesh?.isEmpty ?? true)) return false
     return true
   }
 

@@ -16,10 +16,11 @@ import {
 import { HostAddressDevice } from '../../egress/host-address-device.ts'
 import type { PlaneCommand } from '../commands.ts'
 import { DataPlaneEngine } from '../engine.ts'
+import { WorkerMesh } from '../mesh/worker-mesh.ts'
 import { PacketRing } from '../rings/packet-ring.ts'
 import { PlaneLoop } from './plane-loop.ts'
 import { recordCrypto } from './record-crypto.ts'
-import type { WorkerReport, WorkerStart } from './worker-protocol.ts'
+import type { WorkerPlace, WorkerReport, WorkerStart } from './worker-protocol.ts'
 
 /**
  * The life of a data plane's thread. It opens nothing: descriptors are the main thread's, so that a successor finds what
@@ -39,6 +40,7 @@ export function runWorker(start: WorkerStart, port: MessagePort): void {
     transit: IpAddress.of(transit),
   }))
   const onNotice = (notice: DatagramNotice) => port.postMessage({ events: [], notice } satisfies WorkerReport)
+  const mesh = start.mesh && openMesh(start.mesh)
   const engine = new DataPlaneEngine(settings, {
     device: pairs.length > 0 ? new HostAddressDevice(tun, pairs) : tun,
     socket: socket === undefined ? undefined : adoptDatagramSocket({ descriptor: socket, gso, onNotice }),
@@ -46,6 +48,7 @@ export function runWorker(start: WorkerStart, port: MessagePort): void {
     random: systemRandom,
     totals: new Float64Array(shared.totals),
     sequences: new Float64Array(shared.sequences),
+    mesh,
     sendOnStream: (session, bytes, at, length) => void toStreams.push(bytes, at, length, session),
   })
   setPreciseTimers()
@@ -56,6 +59,7 @@ export function runWorker(start: WorkerStart, port: MessagePort): void {
     fromStreams: new PacketRing(shared.fromStreams, copy),
     toStreams,
     hasSocket: socket !== undefined,
+    mesh,
     takeCommands: () => receiveMessageOnPort(port)?.message as readonly PlaneCommand[] | undefined,
     clearWake: () => wake.clear(),
     report: report => port.postMessage(report),
@@ -68,6 +72,11 @@ export function runWorker(start: WorkerStart, port: MessagePort): void {
     if (loop.turn()) setImmediate(again)
   }
   again()
+}
+
+function openMesh({ memory, self, wakes }: WorkerPlace): WorkerMesh {
+  const signals = wakes.map(descriptor => WakeSignal.adopt(descriptor))
+  return new WorkerMesh(memory, self, worker => signals[worker]!.signal())
 }
 
 function hrtimeMs(): number {

@@ -17,7 +17,14 @@ import { addStats } from '../plane-stats.ts'
 import { RestartLimit } from '../restart-limit.ts'
 import { PacketRing } from '../rings/packet-ring.ts'
 import { type Carrier, type Traffic, trafficCells, trafficOf } from '../session-table.ts'
-import { STATUS_WORDS, StatusWord, type WorkerMemory, type WorkerReport, type WorkerStart } from './worker-protocol.ts'
+import {
+  STATUS_WORDS,
+  StatusWord,
+  type WorkerMemory,
+  type WorkerPlace,
+  type WorkerReport,
+  type WorkerStart,
+} from './worker-protocol.ts'
 
 export interface WorkerDriverHands {
   readonly host: DataPlaneHost
@@ -31,6 +38,10 @@ export interface WorkerDriverHands {
   readonly onNotice: (notice: DatagramNotice) => void
   readonly clock: Clock
   readonly log: Logger
+  /** When it is one of several. */
+  readonly mesh?: WorkerPlace
+  /** What wakes it; then its owner closes it. @defaultValue its own */
+  readonly wake?: WakeSignal
 }
 
 /** Packets of stream channels on their way to the worker, and back. */
@@ -62,6 +73,7 @@ const STOP_STEP_MS = 5
  */
 export class WorkerDriver implements DataPlane {
   readonly driver = 'worker'
+  readonly workers = 1
   readonly fromStreams: PacketBatch
   restarts = 0
   private readonly hands: WorkerDriverHands
@@ -70,7 +82,7 @@ export class WorkerDriver implements DataPlane {
   private readonly totals: Float64Array
   private readonly toWorker: PacketRing
   private readonly fromWorker: PacketRing
-  private readonly wake = WakeSignal.open()
+  private readonly wake: WakeSignal
   private readonly notify = WakeSignal.open()
   private readonly limit = new RestartLimit()
   private readonly looks: NodeJS.Timeout
@@ -81,6 +93,8 @@ export class WorkerDriver implements DataPlane {
   private before: PlaneStats | undefined
   private handingIn: NodeJS.Immediate | undefined
   private handOutSoon: NodeJS.Timeout | undefined
+  /** Sessions that it was told to remove. */
+  private readonly leaving = new Set<number>()
   private isStopped = false
   private isLost = false
   private failure: Error | undefined
@@ -88,6 +102,7 @@ export class WorkerDriver implements DataPlane {
   private constructor(settings: PlaneSettings, hands: WorkerDriverHands) {
     const { capacity, maxAssociations, mtu } = settings
     this.hands = hands
+    this.wake = hands.wake ?? WakeSignal.open()
     this.settings = { ...settings, activityIntervalMs: ACTIVITY_INTERVAL_MS }
     this.memory = {
       totals: new SharedArrayBuffer(trafficCells(capacity) * 8),
@@ -133,14 +148,24 @@ export class WorkerDriver implements DataPlane {
     if (command.type === 'set-destinations') {
       this.settings = { ...this.settings, destinations: command.destinations }
     }
-    if (!this.isStopped) this.post([command])
+    if (this.isStopped) return
+    if (command.type === 'remove-session') this.leaving.add(command.session)
+    this.post([command])
   }
 
   handleStreamPackets(batch: PacketBatch): void {
     for (let slot = 0; slot < batch.count; slot++) {
-      if (batch.verdicts[slot] !== Verdict.forward) continue
-      this.toWorker.push(batch.bytes, batch.offsets[slot]!, batch.lengths[slot]!, batch.owners[slot]!)
+      if (batch.verdicts[slot] === Verdict.forward) this.pushStreamPacket(batch, slot)
     }
+    this.publishStreamPackets()
+  }
+
+  /** Takes the packet of one slot, for `publishStreamPackets` to let the worker know. */
+  pushStreamPacket(batch: PacketBatch, slot: number): void {
+    this.toWorker.push(batch.bytes, batch.offsets[slot]!, batch.lengths[slot]!, batch.owners[slot]!)
+  }
+
+  publishStreamPackets(): void {
     // One wakeup for all that this turn of the loop reads.
     this.handingIn ??= setImmediate(this.handIn)
   }
@@ -168,7 +193,7 @@ export class WorkerDriver implements DataPlane {
     const ended = this.worker.terminate()
     this.wake.signal()
     await ended
-    this.wake.close()
+    if (!this.hands.wake) this.wake.close()
     this.notify.close()
   }
 
@@ -219,7 +244,7 @@ export class WorkerDriver implements DataPlane {
   }
 
   private spawn(): Worker {
-    const { device, socket, gso, records } = this.hands
+    const { device, socket, gso, records, mesh } = this.hands
     // Of its own, so that nothing of the one before is taken for its life.
     const status = new SharedArrayBuffer(STATUS_WORDS * 4)
     this.status = new Int32Array(status)
@@ -231,6 +256,7 @@ export class WorkerDriver implements DataPlane {
       gso,
       records,
       shared: { ...this.memory, status },
+      mesh,
       wake: this.wake.descriptor,
       notify: this.notify.descriptor,
       clockOrigin: hrtimeMs() - performance.now(),
@@ -253,7 +279,10 @@ export class WorkerDriver implements DataPlane {
       this.fail(new Error(lost))
     }
     const { host, clock } = this.hands
-    for (const event of events) host.handleEvent(event, clock.now())
+    for (const event of events) {
+      if (event.type === 'session-removed') this.leaving.delete(event.session)
+      host.handleEvent(event, clock.now())
+    }
   }
 
   /** Only a worker that has begun is watched: to begin takes longer than a beat. */
@@ -270,7 +299,7 @@ export class WorkerDriver implements DataPlane {
 
   private handleExit(worker: Worker): void {
     if (this.isStopped || this.isLost || worker !== this.worker) return
-    const { host, clock, log } = this.hands
+    const { host, clock, log, mesh } = this.hands
     const reason = this.failure?.message ?? 'it has ended'
     this.failure = undefined
     if (!this.latest && this.restarts === 0) return
@@ -279,9 +308,16 @@ export class WorkerDriver implements DataPlane {
       return
     }
     this.restarts++
-    log.error('the data plane died and is started anew', { reason, restarts: this.restarts })
+    log.error('the data plane died and is started anew', {
+      ...(mesh && { worker: mesh.self }),
+      reason,
+      restarts: this.restarts,
+    })
     if (this.latest) this.before = this.before ? addStats(this.before, this.latest) : this.latest
     this.latest = undefined
+    // Nothing more comes of sessions that it was to remove.
+    for (const session of this.leaving) host.handleEvent({ type: 'session-removed', session }, clock.now())
+    this.leaving.clear()
     this.worker = this.spawn()
     let commands: PlaneCommand[] = []
     for (const command of host.restore()) {

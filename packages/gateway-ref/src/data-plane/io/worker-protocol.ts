@@ -3,6 +3,7 @@ import type { DataPlaneConfig } from '../../config/gateway-config.ts'
 import type { DeviceHandover } from '../../egress/egress.ts'
 import type { PlaneSettings, PlaneStats } from '../engine.ts'
 import type { PlaneEvent } from '../events.ts'
+import type { MeshMemory } from '../mesh/worker-mesh.ts'
 
 /** What a worker is started with: plain values, descriptors and shared memory. */
 export interface WorkerStart {
@@ -14,11 +15,21 @@ export interface WorkerStart {
   readonly gso: boolean
   readonly records: DataPlaneConfig['records']
   readonly shared: WorkerMemory
+  /** When it is one of several. */
+  readonly mesh?: WorkerPlace | undefined
   /** Eventfds: wakes the worker; wakes the main thread for packets of stream channels. */
   readonly wake: number
   readonly notify: number
   /** `process.hrtime` at the main thread's time 0, in milliseconds: both threads tell time alike. */
   readonly clockOrigin: number
+}
+
+/** One of several workers. */
+export interface WorkerPlace {
+  readonly memory: MeshMemory
+  readonly self: number
+  /** The eventfds that wake the workers, by their numbers. */
+  readonly wakes: readonly number[]
 }
 
 /** What main thread and worker share, and what outlives a worker. */

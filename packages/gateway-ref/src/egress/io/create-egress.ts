@@ -1,5 +1,5 @@
 import type { PacketDevice } from '@twinbore/tun'
-import { forgetConnections, LinkSettings, openTun, type TunHandle } from '@twinbore/tun/io'
+import { forgetConnections, LinkSettings, openTun, openTunQueues, type TunDevice } from '@twinbore/tun/io'
 import { GatewayError } from '../../errors.ts'
 import type { DeviceHandover, Egress, EgressSettings, Translation } from '../egress.ts'
 import type { EgressPlan } from '../egress-plan.ts'
@@ -38,7 +38,7 @@ class HostEgress implements Egress {
   private links: LinkSettings | undefined
   private plan: EgressPlan | undefined
   private opened: PacketDevice | undefined
-  private handle: TunHandle | undefined
+  private queues: readonly TunDevice[] = []
   private armed = false
 
   constructor(settings: EgressSettings, prepare: Prepare) {
@@ -53,10 +53,10 @@ class HostEgress implements Egress {
     return this.opened
   }
 
-  get handover(): DeviceHandover {
-    if (!this.handle || !this.plan) throw new TypeError('the egress is not started')
+  get handovers(): readonly DeviceHandover[] {
+    if (!this.opened || !this.plan) throw new TypeError('the egress is not started')
     const addressPairs = this.plan.addressPairs.map(({ host, transit }) => ({ host: `${host}`, transit: `${transit}` }))
-    return { tun: this.handle, addressPairs }
+    return this.queues.map(({ handle }) => ({ tun: handle, addressPairs }))
   }
 
   get translation(): Translation | undefined {
@@ -81,7 +81,8 @@ class HostEgress implements Egress {
 
   async stop(): Promise<void> {
     // Addresses and routes of the device go with it. Forwarding goes before the rules, so that nothing passes between.
-    this.opened?.close()
+    for (const queue of this.queues) queue.close()
+    this.queues = []
     this.opened = undefined
     this.kernel.restore()
     for (const { device, address } of this.plan?.proxies ?? []) this.links?.removeProxyNeighbour(device, address)
@@ -128,11 +129,12 @@ class HostEgress implements Egress {
     const plan = this.prepare(this.settings, links, this.kernel)
     this.plan = plan
     const name = this.settings.deviceName ?? 'tb%d'
-    const { offload = 'all' } = this.settings
-    const tun = openTun({ name, mtu: plan.mtu, addresses: plan.addresses, offload })
+    const { offload = 'all', queues: count = 1 } = this.settings
+    const options = { name, mtu: plan.mtu, addresses: plan.addresses, offload }
+    this.queues = count === 1 ? [openTun(options)] : openTunQueues({ ...options, count })
+    const tun = this.queues[0]!
     const { addressPairs } = plan
     this.opened = addressPairs.length > 0 ? new HostAddressDevice(tun, addressPairs) : tun
-    this.handle = tun.handle
 
     const forwarded = { ipv4: this.kernel.read(FORWARD_IPV4) === '1', ipv6: this.kernel.read(FORWARD_IPV6) === '1' }
     const wanted = this.wantedSettings(plan, forwarded)
