@@ -15,7 +15,7 @@ import { corporateAddress, corporateAddress6, gatewayAddress, LabNetwork } from 
 import type { LabProcess } from '../lab/lab-process.ts'
 import { needs } from '../lab/needs.ts'
 import { connectOpenconnect, endOpenconnect, tunnelAddresses } from '../lab/openconnect.ts'
-import { growth, type Sample, takeSample, unexplained } from '../lab/soak-samples.ts'
+import { growth, growthOfMedian, type Sample, takeSample, unexplained } from '../lab/soak-samples.ts'
 import { reach } from '../lab/traffic.ts'
 import { configureGateway, port } from '../lab/twinbore.ts'
 import { Workspace } from '../lab/workspace.ts'
@@ -219,7 +219,7 @@ needs(
       const grown = {
         heap: growth(taken, ({ heap }) => heap),
         resident: growth(taken, ({ resident }) => resident),
-        descriptors: growth(taken, ({ descriptors }) => descriptors),
+        descriptors: growthOfMedian(taken, ({ descriptors }) => descriptors),
       }
       const bytes = near.reduce((sum, { sent, received }) => sum + sent + received, 0)
       const found = {

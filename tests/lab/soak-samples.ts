@@ -40,6 +40,13 @@ export function growth(samples: readonly Sample[], value: (sample: Sample) => nu
   return slope * (x.at(-1)! - x[0]!)
 }
 
+/** As `growth`, for a value that jumps for a moment while a thread is replaced: by the medians of the second and the last third. */
+export function growthOfMedian(samples: readonly Sample[], value: (sample: Sample) => number): number {
+  const third = Math.ceil(samples.length / 3)
+  const median = (part: readonly Sample[]): number => part.map(value).sort((a, b) => a - b)[part.length >> 1]!
+  return median(samples.slice(-third)) - median(samples.slice(third, -third))
+}
+
 /** What came in and neither went out nor was counted as dropped. 0 everywhere, unless something is lost without a counter. */
 export interface Unexplained {
   /** Bytes of packets from clients that the device was not given, and back. */
@@ -64,7 +71,8 @@ export function unexplained(stats: ToldStats, lines: readonly LogLine[]): Unexpl
   const carried = (name: 'bytesOutbound' | 'bytesInbound') =>
     [...closed, ...list].reduce((sum, session) => sum + session[name], 0)
   const dropped = Object.values(drops).reduce((sum, count) => sum + count, 0)
-  const refused = Object.entries(datagram).slice(0, Object.keys(datagram).indexOf('records-opened'))
+  // The counters of what was received come first.
+  const refused = Object.entries(datagram).slice(0, Object.keys(datagram).indexOf('not-established'))
   const refusedRecords = refused.reduce((sum, [, count]) => sum + count, 0)
   const handshakes = (datagram['handshakes-started'] + datagram['cookies-sent']) * handshakeDatagrams
   // Sessions count whole packets, the device super-packets, whose headers are there once.
