@@ -5,10 +5,10 @@
 //   npx tsx examples/pat-in-memory.ts
 //
 // Prints:
-//   mapping: 10.8.0.2.5353 = 203.0.113.7.64010
-//   outbound IP 203.0.113.7.64010 > 198.51.100.53.53: UDP, length 30
-//   mapping: 10.8.0.3.5353 = 203.0.113.7.40739
-//   outbound IP 203.0.113.7.40739 > 198.51.100.53.53: UDP, length 30
+//   mapping: 10.8.0.2.5353 = 203.0.113.7.59093
+//   outbound IP 203.0.113.7.59093 > 198.51.100.53.53: UDP, length 30
+//   mapping: 10.8.0.3.5353 = 203.0.113.7.45514
+//   outbound IP 203.0.113.7.45514 > 198.51.100.53.53: UDP, length 30
 //   inbound  IP 198.51.100.53.53 > 10.8.0.3.5353: UDP, length 90
 //   inbound  IP 198.51.100.53.53 > 10.8.0.2.5353: UDP, length 90
 //   inbound  dropped: filtered

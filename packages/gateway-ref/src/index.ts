@@ -7,6 +7,7 @@ export type {
   RejectReason,
   UnavailableReason,
   UserFacts,
+  UserRate,
 } from './auth/authenticator.ts'
 export { ConfiguredAuthenticator, type ConfiguredAuthenticatorOptions } from './auth/io/configured-authenticator.ts'
 export { hashPassword, PasswordHasher, type PasswordHasherOptions } from './auth/io/password-hasher.ts'
@@ -50,11 +51,13 @@ export { variableName } from './config/environment.ts'
 export type {
   AuthConfig,
   DatagramConfig,
+  DataPlaneConfig,
   DnsConfig,
   EgressConfig,
   GatewayConfig,
   ListenConfig,
   LogConfig,
+  OffloadConfig,
   PemSource,
   PoolConfig,
   RoutesConfig,
@@ -64,10 +67,12 @@ export type {
 export type {
   AuthOptions,
   DatagramOptions,
+  DataPlaneOptions,
   DnsOptions,
   EgressOptions,
   GatewayOptions,
   LogOptions,
+  OffloadOptions,
   PoolOptions,
   RoutesOptions,
   SessionOptions,
@@ -81,9 +86,10 @@ export type { FileSections } from './config/resolve-options.ts'
 export { createGateway } from './control-plane/io/create-gateway.ts'
 export { Gateway, type GatewayHands, type GatewayStats } from './control-plane/io/gateway.ts'
 export type { GatewayEvents, SessionFacts } from './control-plane/session-facts.ts'
+export type { StreamRecordStats } from './data-plane/stream/io/stream-opener.ts'
 export type { TunnelOutlets } from './data-plane/tunnel-side.ts'
 export { type DeviceEgressOptions, deviceEgress } from './egress/device-egress.ts'
-export type { Egress, Translation } from './egress/egress.ts'
+export type { DeviceHandover, Egress, Translation } from './egress/egress.ts'
 export type { DnsForwarderStats } from './egress/sockets/dns-forwarder.ts'
 export type { SocketsEgressStats } from './egress/sockets/io/sockets-egress.ts'
 export { GatewayError, type GatewayErrorCode } from './errors.ts'

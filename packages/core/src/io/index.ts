@@ -1,6 +1,6 @@
 // The hands of core.
 
-export type { TlsAead, TlsAeadMaker, TlsAeadName } from '../tls/tls-crypto.ts'
+export type { TlsAead, TlsAeadMaker, TlsAeadName, TlsCrypto, TlsHashName } from '../tls/tls-crypto.ts'
 export { ControlClient } from './control-client.ts'
 export type {
   ConnectOptions,

@@ -96,7 +96,7 @@ describe('a connection that is taken over', () => {
     forged.set([23, 3, 3, 0, 64])
     wire.emit('data', forged)
     expect(await lost).toBe('protocol-violation')
-    expect((await alerted)[0].code).toBe('ERR_SSL_SSLV3_ALERT_BAD_RECORD_MAC')
+    expect((await alerted)[0].code).toMatch(/ALERT_BAD_RECORD_MAC$/)
   })
 })
 

@@ -41,12 +41,26 @@ export function loadLibcrypto(places: readonly Libcrypto['origin'][] = origins):
   const failures: string[] = []
   for (const place of places) {
     try {
-      return bind(ffi, ffi.load(place === 'node' ? null : place), place)
+      if (place === 'node') return bind(ffi, ffi.load(null), place)
+      const library = ffi.load(place)
+      refuseOtherVersion(library)
+      return bind(ffi, library, place)
     } catch (cause) {
       failures.push(`${place}: ${(cause as Error).message}`)
     }
   }
   throw new Error(failures.join('; '))
+}
+
+/**
+ * A second libcrypto beside that of the node executable may take some of its functions from there, and only one of the same
+ * version survives that. Where node is linked to the system's, it is the same one.
+ */
+function refuseOtherVersion(library: LibraryHandle): void {
+  const number = Number(library.func('OpenSSL_version_num', 'uint64_t', [])())
+  const version = `${Math.floor(number / 2 ** 28)}.${Math.floor(number / 2 ** 20) % 256}`
+  const own = process.versions.openssl ?? 'none'
+  if (!own.startsWith(`${version}.`)) throw new Error(`it is OpenSSL ${version}, node has ${own}`)
 }
 
 function bind(ffi: Ffi, library: LibraryHandle, origin: Libcrypto['origin']): Libcrypto {

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 // Every way to protect records gives the same bytes, and opens what the others sealed.
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -122,7 +123,13 @@ describe('the self-test', () => {
     expect(testRecordCiphers(stepped.make)).toBeUndefined()
   })
 
-  test('passes for the libcrypto of the system, too', () => {
+  test('passes for the libcrypto of the system, too, where it is as old as that of node; another one is refused', () => {
+    const system = execFileSync('openssl', ['version'], { encoding: 'utf8' }).split(' ')[1]!
+    const minorOf = (version: string) => version.split('.').slice(0, 2).join('.')
+    if (minorOf(system) !== minorOf(process.versions.openssl)) {
+      expect(() => loadLibcrypto(['libcrypto.so.3'])).toThrow(`it is OpenSSL ${minorOf(system)}, node has`)
+      return
+    }
     const other = loadLibcrypto(['libcrypto.so.3'])
     expect(other.origin).toBe('libcrypto.so.3')
     for (const mode of ['tls-mode', 'evp'] as const) {

@@ -33,7 +33,7 @@ export function openTun(options: TunOptions = {}): TunDevice {
  * Opens one interface with several queues: as many devices, one for each thread that reads. The kernel spreads flows over
  * them, answers come from the queue that sent what they answer. The interface goes when the last of them is closed.
  *
- * @param count - how many, 1 to 256
+ * @param options - `count`: how many, 1 to 256
  * @throws as `openTun`
  */
 export function openTunQueues(options: TunOptions & { readonly count: number }): TunDevice[] {

@@ -1,7 +1,6 @@
 import { createSecureContext } from 'node:tls'
 import { EventEmitter } from 'eventemitter3'
 import type { GatewayConfig } from '../../config/gateway-config.ts'
-import type { DataPlane } from '../../data-plane/data-plane.ts'
 import type { PlaneStats } from '../../data-plane/engine.ts'
 import type { StreamRecordStats } from '../../data-plane/stream/io/stream-opener.ts'
 import type { Egress, EgressSettings } from '../../egress/egress.ts'
@@ -37,7 +36,11 @@ export interface GatewayHands {
 export interface GatewayStats {
   readonly sessions: number
   /** What runs the data plane, and how often it was started anew after it had died. */
-  readonly dataPlane: Pick<DataPlane, 'driver' | 'workers' | 'restarts'>
+  readonly dataPlane: {
+    readonly driver: 'worker' | 'loop' | 'portable'
+    readonly workers: number
+    readonly restarts: number
+  }
   /** Dropped packets by the name of the reason; reasons without drops are absent. */
   readonly drops: Readonly<Record<string, number>>
   readonly control: ReturnType<RunningGateway['listener']['stats']>

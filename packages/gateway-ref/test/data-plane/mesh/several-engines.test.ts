@@ -127,12 +127,10 @@ class World {
 
 class Client {
   readonly association: DtlsAssociation
-  private readonly world: World
   private readonly socket: MemorySocket
   private readonly endpoint: number
 
   constructor(world: World, session: number, worker: number, port: number) {
-    this.world = world
     this.socket = world.udp.open('198.51.100.7', port)
     this.endpoint = this.socket.endpoints.intern('192.0.2.1', 4430 + worker)
     this.association = new DtlsAssociation({
