@@ -7,7 +7,8 @@ const LEAST_RATE = 8
 /** So many packets a turn are enough: what a wakeup costs is small beside them. */
 const ENOUGH_PACKETS = 32
 const SHORTEST_US = 50
-const LONGEST_US = 200
+/** What piles up towards clients leaves at once, and more than this overflows the receive buffers of stock clients. */
+const LONGEST_US = 100
 
 /**
  * Interrupt moderation for a thread that is woken by descriptors. While packets come fast it sleeps for a moment instead of
