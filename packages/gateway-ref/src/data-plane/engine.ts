@@ -119,6 +119,11 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
     this.fromStreams = this.plane.fromStreams
   }
 
+  /** Packets that left on datagram channels so far. */
+  get packetsSent(): number {
+    return this.plane.tunnels.packetsSent
+  }
+
   /** Takes up to `budget` batches of datagrams. Returns whether the socket was drained. */
   pumpSocket(budget: number, now: Milliseconds): boolean {
     let drained = false

@@ -60,6 +60,8 @@ const RETRY_MS = 1
  * Memory: the socket's layout, and 128 * (slotBytes + 162) bytes, with the `slotBytes` of `batch`.
  */
 export class TunnelSide {
+  /** Packets that left on datagram channels so far, for drivers that pace themselves. */
+  packetsSent = 0
   readonly sessions: SessionTable
   /** One control frame at a time. */
   readonly control: PacketBatch
@@ -159,6 +161,7 @@ export class TunnelSide {
 
   private flush(path: DatagramPath, now: Milliseconds): void {
     const { outgoing } = this
+    this.packetsSent += outgoing.count
     this.limit(outgoing, Carrier.datagram, now)
     const { associations } = this.sessions
     for (let slot = 0; slot < outgoing.count; slot++) outgoing.owners[slot] = associations[outgoing.owners[slot]!]!

@@ -57,6 +57,7 @@ export class PlaneLoop {
   private deviceReady = true
   private meshReady = false
   private handledBefore = 0
+  private sentBefore = 0
   private readonly moderation: Moderation
   private statsAt = Number.NEGATIVE_INFINITY
   private statsOf = -1
@@ -103,9 +104,10 @@ export class PlaneLoop {
     if (deadline !== undefined && clock.now() >= deadline) engine.handleDeadline(clock.now())
     if (hands.toStreams.publish()) hands.notify()
     this.report()
-    const handled = engine.packetsHandled
-    this.moderation.note(handled - this.handledBefore, clock.now())
-    this.handledBefore = handled
+    const { packetsHandled, packetsSent } = engine
+    this.moderation.note(packetsHandled - this.handledBefore, packetsSent - this.sentBefore, clock.now())
+    this.handledBefore = packetsHandled
+    this.sentBefore = packetsSent
   }
 
   /** Waits until there is something to do. */
