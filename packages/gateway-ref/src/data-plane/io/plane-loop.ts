@@ -97,7 +97,12 @@ export class PlaneLoop {
     this.takeCommands()
     if (!hands.fromStreams.isEmpty) this.takeStreamPackets()
     const now = clock.now()
-    if (this.socketReady) this.socketReady = !engine.pumpSocket(BATCHES_PER_TURN, now)
+    if (this.socketReady) {
+      const before = engine.packetsHandled
+      this.socketReady = !engine.pumpSocket(BATCHES_PER_TURN, now)
+      // An answer of the host or of a near one is there as soon as the packet is written: look at once.
+      this.deviceReady ||= engine.packetsHandled !== before
+    }
     if (this.deviceReady) this.deviceReady = !engine.pumpDevice(BATCHES_PER_TURN, now)
     if (hands.mesh) this.meshReady = !engine.pumpMesh(BATCHES_PER_TURN, now)
     const { deadline } = engine
