@@ -5,9 +5,9 @@ const WINDOW_MS = 1
 /** Packets per millisecond below which nothing is held back. */
 const LEAST_RATE = 8
 /** So many packets a turn are enough: what a wakeup costs is small beside them. */
-const ENOUGH_PACKETS = 32
+const ENOUGH_PACKETS = 48
 const SHORTEST_US = 50
-const LONGEST_US = 200
+const LONGEST_US = 300
 /** What piles up towards clients leaves at once, and more than this overflows the receive buffers of stock clients. */
 const LONGEST_TO_CLIENTS_US = 100
 
