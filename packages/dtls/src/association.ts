@@ -6,7 +6,8 @@ import { BatchSink, type DataSink } from './data-sink.ts'
 import type { AssociationOutput, Negotiated } from './events.ts'
 import type { Machine, Milliseconds } from './machine.ts'
 import { clientConfig, type DtlsClientOptions, type DtlsPeerServerOptions, peerServerConfig } from './options.ts'
-import { ACCEPTED, FAILED, NOT_PLAIN_DATA, PeerState } from './peer-state.ts'
+import { ACCEPTED } from './peer-handshake.ts'
+import { FAILED, NOT_PLAIN_DATA, PeerState } from './peer-state.ts'
 import { MAX_PLAINTEXT_BYTES, recordEnd } from './record/record-header.ts'
 
 /**

@@ -160,6 +160,6 @@ describe(`seed ${seed}, ${runs} datagrams in all`, () => {
 
 function boundedState(client: TestClient): boolean {
   const { peer } = client.association as unknown as { peer: PeerState }
-  const { early } = peer as unknown as { early: unknown }
-  return early === undefined && peer.outputs.length === 0
+  const { handshake } = peer as unknown as { handshake: object }
+  return 'early' in handshake && handshake.early === undefined && peer.outputs.length === 0
 }
