@@ -52,15 +52,15 @@ describe('a plaintext fatal alert during the handshake', () => {
 })
 
 describe('forged HelloVerifyRequests', () => {
-  const forged = (cookie: number) => {
-    const message = [3, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 4, 0xfe, 0xff, 1, cookie]
+  const forged = (cookie: number, messageSeq = 0) => {
+    const message = [3, 0, 0, 4, 0, messageSeq, 0, 0, 0, 0, 0, 4, 0xfe, 0xff, 1, cookie]
     return Uint8Array.of(22, 0xfe, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, message.length, ...message)
   }
 
   test('a few of them do not keep a client from its server', () => {
     const world = new World(4)
     const client = world.connect()
-    for (let cookie = 1; cookie < 5; cookie++) world.toClient(client, forged(cookie))
+    for (let cookie = 1; cookie < 5; cookie++) world.toClient(client, forged(cookie, cookie - 1))
     expect(client.sentDatagrams).toBe(5)
     world.run(2000)
     expect(client.association.state).toBe('established')
@@ -72,8 +72,20 @@ describe('forged HelloVerifyRequests', () => {
     const client = world.connect()
     for (let i = 0; i < 10; i++) world.toClient(client, forged(1))
     expect(client.sentDatagrams).toBe(2)
-    for (let cookie = 2; cookie < 100; cookie++) world.toClient(client, forged(cookie))
+    for (let cookie = 2; cookie < 100; cookie++) world.toClient(client, forged(cookie, cookie - 1))
     expect(client.sentDatagrams).toBe(9)
+  })
+
+  test('that number all answers 0, as some servers do, one is taken each time the hello was repeated', () => {
+    const world = new World(6)
+    world.filter = () => false
+    const client = world.connect({ retransmitTimeoutMs: 1000 })
+    for (let cookie = 1; cookie < 5; cookie++) world.toClient(client, forged(cookie))
+    expect(client.sentDatagrams).toBe(2)
+    world.run(1000)
+    expect(client.sentDatagrams).toBe(3)
+    for (let cookie = 5; cookie < 9; cookie++) world.toClient(client, forged(cookie))
+    expect(client.sentDatagrams).toBe(4)
   })
 })
 

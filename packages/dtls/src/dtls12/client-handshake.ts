@@ -57,6 +57,7 @@ export class ClientHandshake implements Handshake {
   private state: State = 'server-hello'
   private cookie = new Uint8Array(0)
   private cookies = 0
+  private helloSentAt: Milliseconds = 0
   private sendSeq = 0
   private sawHint = false
   private hello: ServerHello | undefined
@@ -109,11 +110,21 @@ export class ClientHandshake implements Handshake {
     if (this.state !== 'server-hello' || message.epoch !== 0 || this.cookies >= MAX_COOKIES) return false
     const cookie = readHelloVerifyRequest(message.body)
     if (cookie === undefined || equalBytes(cookie, this.cookie)) return false
+    if (this.cookies > 0 && !this.answersLastHello(message.messageSeq, now)) return false
     this.cookies++
     this.cookie = copyBytes(cookie)
     this.carrier.restartMessages(message.messageSeq + 1)
     this.sendHello(now)
     return true
+  }
+
+  /**
+   * Whether a HelloVerifyRequest is about the hello that is out, and not about a repeat of an earlier one, whose answer has
+   * another cookie when secrets changed meanwhile: the server goes on from the hello that is out, and the transcripts would
+   * differ if there were a newer one. Servers give it the number of the hello, or always 0; then time tells.
+   */
+  private answersLastHello(messageSeq: number, now: Milliseconds): boolean {
+    return messageSeq === this.sendSeq - 1 || now - this.helloSentAt >= this.config.retransmitTimeoutMs
   }
 
   handleChangeCipherSpec(): boolean {
@@ -140,6 +151,7 @@ export class ClientHandshake implements Handshake {
     })
     // Only the last hello counts.
     this.transcript.restart()
+    this.helloSentAt = now
     this.carrier.sendFlight({ plain: [this.encode(HandshakeType.clientHello, body)], secured: [], final: false }, now)
   }
 

@@ -82,6 +82,27 @@ describe('with cookies', () => {
     expect(client.association.state).toBe('established')
     expect(world.server.stats()['cookie-refused']).toBe(1)
   })
+
+  test('two answers to one hello with different cookies, because secrets changed in between, do not break the handshake', () => {
+    const world = new World(3, {}, { cookieLifetimeMs: 1000 })
+    const client = world.connect({ retransmitTimeoutMs: 1000 })
+    // The server is slow: the answer to the first hello waits until the one to its repeat is there too.
+    const answers: Uint8Array[] = []
+    let isSlow = true
+    world.filter = ({ to, bytes }) => {
+      if (!isSlow || to !== 'client') return true
+      answers.push(bytes)
+      return false
+    }
+    world.run(1500)
+    isSlow = false
+    const cookies = answers.map(bytes => Buffer.from(bytes.subarray(-20)).toString('hex'))
+    expect(new Set(cookies).size).toBe(2)
+    for (const answer of answers) world.toClient(client, answer)
+    world.run(70_000)
+    expect(client.association.state).toBe('established')
+    expect(world.server.stats()['cookie-refused']).toBe(0)
+  })
 })
 
 describe('under load', () => {
