@@ -153,6 +153,7 @@ needs(
     )
     // The aim is 64 KiB; what is measured varies with the allocator.
     expect((used.rss - before.rss) / count).toBeLessThan(128 * KIB)
+    expect(heapOf(used) - heapOf(connected)).toBeLessThan(count * 4 * KIB + 4 * MIB)
     expect(heapOf(again) - heapOf(used)).toBeLessThan(count * 4 * KIB + 4 * MIB)
     expect(heapOf(closed) - heapOf(before)).toBeLessThan(count * 2 * KIB + 4 * MIB)
   })

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { nodeTlsCrypto, type TlsAeadMaker, type TlsAeadName } from '@twinbore/core/io'
 import { randomBelow, seededRandom } from '@twinbore/core/runtime'
 import { loadLibcrypto } from '@twinbore/dtls/io'
@@ -91,6 +93,33 @@ describe.each(names)('%s', name => {
     told = false
     expect(testStreamCiphers(make)).toBeUndefined()
   })
+})
+
+setFlagsFromString('--expose-gc')
+const collect = runInNewContext('gc') as () => void
+
+test('ciphers that wait do not keep the buffers of their last records', async () => {
+  const make = libcryptoAead(loadLibcrypto())
+  const nonce = new Uint8Array(12)
+  const buffers: WeakRef<Uint8Array>[] = []
+  const use = (): ReturnType<TlsAeadMaker>[] => {
+    const [seal, open] = [
+      make('aes-128-gcm', keyOf('aes-128-gcm', 1), 'seal'),
+      make('aes-128-gcm', keyOf('aes-128-gcm', 1), 'open'),
+    ]
+    const [sealed, opened] = [new Uint8Array(new ArrayBuffer(65_536)), new Uint8Array(new ArrayBuffer(65_536))]
+    seal.seal(sealed, 5, 20, nonce, sealed, 0, 5)
+    open.open(sealed, 5, 20, opened, 0, nonce, sealed, 0, 5)
+    buffers.push(new WeakRef(sealed), new WeakRef(opened))
+    return [seal, open]
+  }
+  const ciphers = Array.from({ length: 50 }, use).flat()
+  // A WeakRef that was made or read in this turn holds on to its target.
+  await new Promise(setImmediate)
+  collect()
+  // Those of the last call are still known.
+  expect(buffers.filter(buffer => buffer.deref() !== undefined).length).toBeLessThanOrEqual(2)
+  for (const cipher of ciphers) cipher.dispose()
 })
 
 describe('the self-test', () => {

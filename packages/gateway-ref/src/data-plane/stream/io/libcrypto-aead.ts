@@ -48,6 +48,10 @@ class Shared {
   /** Frees contexts whose owner was never disposed of. */
   readonly forgotten: FinalizationRegistry<number>
   private readonly tagPointer: Uint32Array
+  /** Where the array of the last call was, kept here and not in each cipher: an idle one must not keep an array from being freed. */
+  readonly sealed: LastAddress = new LastAddress(bytes => this.addressOfSlab(bytes))
+  readonly opened: LastAddress = new LastAddress(bytes => this.addressOfSlab(bytes))
+  readonly input: LastAddress = new LastAddress(bytes => this.addressOf(bytes))
   private readonly slabs = new WeakMap<Uint8Array, number>()
 
   constructor(library: Libcrypto) {
@@ -91,8 +95,8 @@ class Shared {
     this.tagPointer[1] = address / 0x1_0000_0000
   }
 
-  /** The address of the first byte; 0 when the FFI does not tell. The array is kept by whoever uses it. */
-  addressOf(bytes: Uint8Array): number {
+  /** The address of the first byte; 0 when the FFI does not tell. */
+  private addressOf(bytes: Uint8Array): number {
     try {
       return this.library.addressOf(bytes.buffer as ArrayBuffer) + bytes.byteOffset
     } catch {
@@ -101,7 +105,7 @@ class Shared {
   }
 
   /** The same of an array that comes again and again. */
-  addressOfSlab(bytes: Uint8Array): number {
+  private addressOfSlab(bytes: Uint8Array): number {
     let address = this.slabs.get(bytes)
     if (address === undefined) {
       address = this.addressOf(bytes)
@@ -111,14 +115,28 @@ class Shared {
   }
 }
 
+/** The address of the array that was asked for last, found once. */
+class LastAddress {
+  private readonly find: (bytes: Uint8Array) => number
+  private bytes: Uint8Array = nothing
+  private address = 0
+
+  constructor(find: (bytes: Uint8Array) => number) {
+    this.find = find
+  }
+
+  of(bytes: Uint8Array): number {
+    if (bytes !== this.bytes) {
+      this.address = this.find(bytes)
+      this.bytes = bytes
+    }
+    return this.address
+  }
+}
+
 class LibcryptoAead implements TlsAead {
   private readonly shared: Shared
   private context: number
-  /** The arrays of the last call, and where they are. */
-  private lastInput: Uint8Array = nothing
-  private inputAddress = 0
-  private lastOutput: Uint8Array = nothing
-  private outputAddress = 0
 
   constructor(shared: Shared, name: TlsAeadName, key: Uint8Array, direction: 'seal' | 'open') {
     const { library } = shared
@@ -145,12 +163,9 @@ class LibcryptoAead implements TlsAead {
   ): void {
     const { shared } = this
     if (at < 0 || at + length + TAG_BYTES > bytes.length) throw new RangeError('a record beyond its buffer')
-    if (bytes !== this.lastOutput) {
-      this.lastOutput = bytes
-      this.outputAddress = shared.addressOfSlab(bytes)
-    }
-    if (this.outputAddress !== 0) {
-      this.sealAt(this.outputAddress + at, length, nonce, aad, aadAt, aadLength)
+    const address = shared.sealed.of(bytes)
+    if (address !== 0) {
+      this.sealAt(address + at, length, nonce, aad, aadAt, aadLength)
       return
     }
     shared.scratch.set(bytes.subarray(at, at + length))
@@ -173,18 +188,12 @@ class LibcryptoAead implements TlsAead {
     if (at < 0 || at + length + TAG_BYTES > input.length || outputAt < 0 || outputAt + length > output.length) {
       throw new RangeError('a record beyond its buffer')
     }
-    if (input !== this.lastInput) {
-      this.lastInput = input
-      this.inputAddress = shared.addressOf(input)
-    }
-    if (output !== this.lastOutput) {
-      this.lastOutput = output
-      this.outputAddress = shared.addressOfSlab(output)
-    }
-    const from = this.inputAddress === 0 ? this.copied(input, at, length) : this.inputAddress + at
-    const to = this.outputAddress === 0 ? shared.scratchAddress : this.outputAddress + outputAt
+    const inputAddress = shared.input.of(input)
+    const outputAddress = shared.opened.of(output)
+    const from = inputAddress === 0 ? this.copied(input, at, length) : inputAddress + at
+    const to = outputAddress === 0 ? shared.scratchAddress : outputAddress + outputAt
     if (!this.openAt(from, length, to, nonce, aad, aadAt, aadLength)) return false
-    if (this.outputAddress === 0) output.set(shared.scratch.subarray(0, length), outputAt)
+    if (outputAddress === 0) output.set(shared.scratch.subarray(0, length), outputAt)
     return true
   }
 
@@ -194,8 +203,6 @@ class LibcryptoAead implements TlsAead {
     // Wipes the key, too.
     this.shared.library.contextFree(this.context)
     this.context = 0
-    this.lastInput = nothing
-    this.lastOutput = nothing
   }
 
   private sealAt(
