@@ -24,7 +24,7 @@ export class DtlsAssociation implements Machine<AssociationOutput> {
   private readonly role: 'client' | 'server'
   private readonly sequences: Float64Array | undefined
   private notesSequences = false
-  private readonly batchSink = new BatchSink()
+  private readonly batchSink = new BatchSink(undefined)
   private readonly queueSink: DataSink
 
   /** @throws RangeError or TypeError naming the option that is wrong */

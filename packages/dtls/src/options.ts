@@ -1,3 +1,4 @@
+import type { RecordBatch } from './batch.ts'
 import { copyBytes } from './copy-bytes.ts'
 import { type CipherSuite, type CipherSuiteName, cipherSuiteOf, cipherSuites } from './crypto/cipher-suites.ts'
 import type { CryptoProvider } from './crypto/crypto-provider.ts'
@@ -95,6 +96,12 @@ export interface DtlsServerOptions extends DtlsOptions {
   readonly retainEndpoint?: (endpoint: number) => void
   /** Called when it gives one up. */
   readonly releaseEndpoint?: (endpoint: number) => void
+  /**
+   * Takes a datagram that `openDatagrams` would drop, untouched: one record of application data that no association here
+   * knows. It may be that of another server behind the same address and port. Returns whether it took it; then the slot becomes
+   * `divert`, and nothing is counted. @defaultValue takes nothing
+   */
+  readonly takeUnknown?: (batch: RecordBatch, slot: number) => boolean
 }
 
 /** The defaults of the options that have one. */
@@ -169,6 +176,7 @@ export interface ServerConfig extends PeerServerConfig {
   readonly portOf: (endpoint: number) => number
   readonly retainEndpoint: (endpoint: number) => void
   readonly releaseEndpoint: (endpoint: number) => void
+  readonly takeUnknown: ((batch: RecordBatch, slot: number) => boolean) | undefined
 }
 
 /** Checks the options of a client and fills in defaults. @throws RangeError or TypeError naming the option */
@@ -223,6 +231,7 @@ export function serverConfig(options: DtlsServerOptions): ServerConfig {
     portOf: options.portOf ?? (endpoint => endpoint),
     retainEndpoint: options.retainEndpoint ?? (() => {}),
     releaseEndpoint: options.releaseEndpoint ?? (() => {}),
+    takeUnknown: options.takeUnknown,
   }
 }
 

@@ -29,7 +29,7 @@ export class DtlsServer implements Machine<ServerOutput> {
   private readonly peers: PeerTable
   private readonly lives: PeerLives
   private readonly router: RecordRouter
-  private readonly batchSink = new BatchSink()
+  private readonly batchSink: BatchSink
   private readonly queueSink: OwnedSink
 
   /** @throws RangeError or TypeError naming the option that is wrong */
@@ -39,12 +39,14 @@ export class DtlsServer implements Machine<ServerOutput> {
     this.peers = new PeerTable(config.maxAssociations, config.retainEndpoint, config.releaseEndpoint)
     this.lives = new PeerLives(config, counters, this.peers, outputs)
     this.router = new RecordRouter(config, counters, this.peers, this.lives, outputs)
+    this.batchSink = new BatchSink(config.takeUnknown)
     this.queueSink = {
       owner: -1,
       deliver(bytes, offset, length) {
         outputs.push({ type: 'received', association: this.owner, bytes: copyBytes(bytes, offset, offset + length) })
         return true
       },
+      giveAway: () => false,
     }
   }
 

@@ -15,6 +15,8 @@ import { Roaming } from './roaming.ts'
 /** Where application data goes, which is told whose it is. */
 export interface OwnedSink extends DataSink {
   owner: number
+  /** Whether somebody else takes the record `[at, end)`, which is none of ours. */
+  giveAway(bytes: Uint8Array, at: number, end: number): boolean
 }
 
 /**
@@ -24,6 +26,7 @@ export interface OwnedSink extends DataSink {
  *     ClientHello  -> gate (no state) -> caps -> handshake under way, beside an association that may live at that endpoint
  *     epoch 0      -> the handshake under way at that endpoint
  *     epoch 1      -> the association at that endpoint -> the handshake under way there -> associations that may have moved
+ *                  -> `takeUnknown`
  */
 export class RecordRouter {
   private readonly config: ServerConfig
@@ -106,7 +109,8 @@ export class RecordRouter {
       if (!isForeign(other)) return other
     }
     if (result === Counter.replayed) return result
-    return this.follow(bytes, at, end, endpoint, sink, now) ? ACCEPTED : result
+    const isPlaced = this.follow(bytes, at, end, endpoint, sink, now) || sink.giveAway(bytes, at, end)
+    return isPlaced ? ACCEPTED : result
   }
 
   private handleHello(

@@ -1,9 +1,11 @@
 import type { DatagramLoss } from '@twinbore/core'
+import type { PacketBatch, PacketBatchOptions } from '@twinbore/core/packet'
 import type { Milliseconds, OutputQueue, Random } from '@twinbore/core/runtime'
 import { type CloseReason, type CryptoProvider, DtlsServer, type DtlsStats } from '@twinbore/dtls'
 import type { DatagramSocket } from '@twinbore/tun'
 import type { PlaneCommand } from './commands.ts'
 import type { PlaneEvent } from './events.ts'
+import { RoamingClients, type RoamingStats } from './mesh/roaming-clients.ts'
 import type { WorkerMesh } from './mesh/worker-mesh.ts'
 import { Permits } from './permits.ts'
 import type { SessionTable } from './session-table.ts'
@@ -23,6 +25,8 @@ export interface DatagramSideOptions {
   readonly sequences?: Float64Array | undefined
   /** The other workers of the data plane, which hear whose associations are here. @defaultValue none */
   readonly mesh?: WorkerMesh | undefined
+  /** `slotBytes` for the longest packet of a tunnel, for datagrams that others hand over. */
+  readonly batch?: PacketBatchOptions
 }
 
 export function sequenceCells(maxAssociations: number): number {
@@ -41,6 +45,7 @@ export class DatagramSide {
   readonly path: DatagramPath
   readonly permits: Permits = new Permits()
   private readonly server: DtlsServer
+  private readonly roaming: RoamingClients | undefined
   private readonly options: DatagramSideOptions
   /** Who is at an endpoint, and what a record adds to its plaintext there. */
   private readonly peers = new Map<number, { readonly association: number; readonly overhead: number }>()
@@ -48,7 +53,7 @@ export class DatagramSide {
 
   constructor(options: DatagramSideOptions) {
     this.options = options
-    const { socket, crypto, random, maxAssociations, sequences } = options
+    const { socket, sessions, crypto, random, maxAssociations, sequences, mesh, batch = {} } = options
     this.server = new DtlsServer({
       crypto,
       random,
@@ -62,8 +67,13 @@ export class DatagramSide {
       portOf: endpoint => socket.endpoints.portOf(endpoint),
       retainEndpoint: endpoint => socket.endpoints.retain(endpoint),
       releaseEndpoint: endpoint => socket.endpoints.release(endpoint),
+      // What it opens are batches of packets.
+      ...(mesh && { takeUnknown: (batch, slot) => this.roaming!.takeUnknown(batch as PacketBatch, slot) }),
     })
-    this.path = { socket, records: this.server }
+    const { endpoints } = socket
+    const hasPeerAt = (endpoint: number) => this.peers.has(endpoint)
+    this.roaming = mesh && new RoamingClients({ mesh, endpoints, sessions, records: this.server, hasPeerAt, batch })
+    this.path = { socket, records: this.server, roaming: this.roaming }
     socket.onSendError = ({ endpoint, code, length }) => {
       if (code === 'EMSGSIZE') this.handleTooBig(endpoint, length)
     }
@@ -128,6 +138,7 @@ export class DatagramSide {
           }
           this.peers.set(endpoint, { association, overhead })
           this.endpoints.set(association, endpoint)
+          this.roaming?.handleEstablished(endpoint)
           const previous = sessions.associations[session]!
           sessions.setAssociation(session, association)
           mesh?.places.setOwner(session, mesh.self)
@@ -177,6 +188,10 @@ export class DatagramSide {
     return this.server.stats()
   }
 
+  roamingStats(): RoamingStats | undefined {
+    return this.roaming?.stats()
+  }
+
   /** The system refused a datagram of so many bytes as too long for the path to an endpoint. */
   private handleTooBig(endpoint: number, bytes: number): void {
     const peer = this.peers.get(endpoint)
@@ -187,6 +202,7 @@ export class DatagramSide {
 
   private move(association: number, from: number, to: number): void {
     const { socket, sessions, events } = this.options
+    this.roaming?.handleMoved(association, to)
     const peer = this.peers.get(from)
     // Somebody else may be there by now.
     if (peer?.association === association) {
@@ -202,6 +218,7 @@ export class DatagramSide {
   }
 
   private forgetEndpoint(association: number): void {
+    this.roaming?.handleClosed(association)
     const endpoint = this.endpoints.get(association)
     this.endpoints.delete(association)
     if (endpoint !== undefined && this.peers.get(endpoint)?.association === association) this.peers.delete(endpoint)

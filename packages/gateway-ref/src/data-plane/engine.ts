@@ -10,6 +10,7 @@ import { destinationsOf } from './denied-destinations.ts'
 import type { PlaneEvent } from './events.ts'
 import { GatewayDataPlane } from './gateway-data-plane.ts'
 import { PortSlices } from './mesh/port-slices.ts'
+import type { RoamingStats } from './mesh/roaming-clients.ts'
 import { Steering } from './mesh/steering.ts'
 import type { WorkerMesh } from './mesh/worker-mesh.ts'
 import { RateLimits } from './rate-limits.ts'
@@ -58,6 +59,8 @@ export interface PlaneStats {
   readonly socket: DatagramSocketStats | undefined
   readonly datagram: DtlsStats | undefined
   readonly translator: PatStats | undefined
+  /** Clients that moved from worker to worker, where there are several. */
+  readonly roaming?: RoamingStats | undefined
 }
 
 /**
@@ -95,8 +98,9 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
     const { maxAssociations, translation } = settings
     const slices = translation && mesh && slicesOf(translation, mesh)
     this.translator = translation && new Translator({ ...translation, ...(mesh && shareOf(translation, mesh)), random })
+    const batch = batchOptions(settings, device)
     this.datagrams =
-      socket && new DatagramSide({ socket, sessions, events, crypto, random, maxAssociations, sequences, mesh })
+      socket && new DatagramSide({ socket, sessions, events, crypto, random, maxAssociations, sequences, mesh, batch })
     this.plane = new GatewayDataPlane({
       sessions,
       rates: this.rates,
@@ -110,7 +114,7 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
       translator: this.translator,
       destinations: destinationsOf(settings.destinations),
       gatewayAddresses: settings.gatewayAddresses,
-      batch: batchOptions(settings, device),
+      batch,
       mesh: mesh && { worker: mesh, steering: slices && new Steering(slices, mesh.fragments) },
       onTranslatorEvent: output => {
         if (output.type !== 'packet') events.push({ type: 'translator', output })
@@ -244,6 +248,7 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
       socket: socket?.stats(),
       datagram: this.datagrams?.stats(),
       translator: this.translator?.stats(),
+      roaming: this.datagrams?.roamingStats(),
     }
   }
 

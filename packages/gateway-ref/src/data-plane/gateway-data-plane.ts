@@ -7,6 +7,7 @@ import { deviceLayout } from './device-layout.ts'
 import { FairShares } from './fair-shares.ts'
 import { guardIngress } from './ingress-guard.ts'
 import { Handovers } from './mesh/handovers.ts'
+import type { RoamingClients } from './mesh/roaming-clients.ts'
 import type { Steering } from './mesh/steering.ts'
 import type { WorkerMesh } from './mesh/worker-mesh.ts'
 import { MtuGate } from './mtu-gate.ts'
@@ -91,7 +92,10 @@ export class GatewayDataPlane {
     this.fromDevice = new PacketBatch(layout)
     if (options.mesh) {
       const { worker, steering } = options.mesh
-      this.handovers = new Handovers(worker, sessions, steering, { fromDevice: layout, single: batch })
+      this.handovers = new Handovers(worker, sessions, steering, options.path?.roaming, {
+        fromDevice: layout,
+        single: batch,
+      })
       this.fromDevice.drops[DropReason.queueFull]! += worker.discard()
     }
     this.released = new PacketBatch({ ...batch, capacity: 1 })
@@ -147,6 +151,7 @@ export class GatewayDataPlane {
     const { sessions, translator, path } = this.options
     const drained = handovers.take()
     const { fromDevice, fromTunnel, toTunnel } = handovers.batches
+    if (path?.roaming) this.takeRoaming(path.roaming, now)
     if (fromDevice.count > 0) {
       checkPackets(fromDevice)
       translator?.translateInbound(fromDevice, now)
@@ -166,11 +171,23 @@ export class GatewayDataPlane {
     return drained
   }
 
+  private takeRoaming(roaming: RoamingClients, now: Milliseconds): void {
+    const { datagrams, offers, notices } = roaming
+    if (notices.count > 0) roaming.takeNotices(now)
+    for (const batch of [datagrams, offers]) {
+      if (batch.count === 0) continue
+      this.tunnels.open(batch, roaming, now)
+      this.forwardOutbound(batch, now)
+    }
+  }
+
   /** How many packets and super-packets the last `pumpMesh` took. */
   get handedOver(): number {
     if (!this.handovers) return 0
     const { fromDevice, fromTunnel, toTunnel } = this.handovers.batches
-    return fromDevice.count + fromTunnel.count + toTunnel.count
+    const roaming = this.options.path?.roaming
+    const datagrams = roaming ? roaming.datagrams.count + roaming.offers.count : 0
+    return fromDevice.count + fromTunnel.count + toTunnel.count + datagrams
   }
 
   /** When `handleDeadline` is due. */
@@ -228,7 +245,8 @@ export class GatewayDataPlane {
   drops(): Float64Array {
     const sum = this.fromDevice.drops.slice()
     const own = [this.fromStreams, this.released, this.errors, this.gate.fragments]
-    if (this.handovers) own.push(...Object.values(this.handovers.batches))
+    if (this.handovers)
+      own.push(...Object.values(this.handovers.batches), ...(this.options.path?.roaming?.batches ?? []))
     for (const { drops } of [...this.tunnels.batches, ...own]) {
       for (let reason = 0; reason < sum.length; reason++) sum[reason] = sum[reason]! + drops[reason]!
     }

@@ -9,6 +9,7 @@ export function addStats(before: PlaneStats, now: PlaneStats): PlaneStats {
     device: sum(before.device, now.device),
     socket: before.socket && now.socket && sum(before.socket, now.socket),
     datagram: before.datagram && now.datagram && sum(before.datagram, now.datagram),
+    roaming: before.roaming && now.roaming && sum({ ...before.roaming, endpoints: 0 }, now.roaming),
   }
 }
 
@@ -22,6 +23,7 @@ export function joinStats(parts: readonly PlaneStats[]): PlaneStats {
       device: sum(joined.device, part.device),
       socket: joined.socket && part.socket && sum(joined.socket, part.socket),
       datagram: joined.datagram && part.datagram && sum(joined.datagram, part.datagram),
+      roaming: joined.roaming && part.roaming && sum(joined.roaming, part.roaming),
     }),
     parts[0]!,
   )

@@ -9,6 +9,7 @@ import { DropReason, PacketBatch, type PacketBatchOptions, Verdict, wholePacketB
 import type { Milliseconds } from '@twinbore/core/runtime'
 import { type DatagramSocket, Segmenter } from '@twinbore/tun'
 import { FairShares } from './fair-shares.ts'
+import type { RoamingClients } from './mesh/roaming-clients.ts'
 import type { RateLimits } from './rate-limits.ts'
 import type { SendQueues } from './send-queues.ts'
 import { Carrier, type SessionTable } from './session-table.ts'
@@ -25,6 +26,8 @@ export interface DatagramRecords {
 export interface DatagramPath {
   readonly socket: DatagramSocket
   readonly records: DatagramRecords
+  /** Of several workers that share its port: clients that are heard at one and known to another. @defaultValue there are none */
+  readonly roaming?: RoamingClients | undefined
 }
 
 /** Where packets of stream channels and control frames of datagram channels go. */
@@ -51,7 +54,7 @@ const RETRY_MS = 1
 /**
  * The half of a data plane that faces the tunnels, the same for a gateway and for a client:
  *
- *     receive: datagrams -> fair shares -> open records -> session -> frame type off   (control frames leave to the session machines)
+ *     receive: datagrams -> fair shares -> roaming clients -> open records -> session -> frame type off   (control frames leave to the session machines)
  *     send:    super-packets cut -> rate -> frame type on -> seal records -> datagrams   (stream packets leave to their channel)
  *
  * What is received lies where the socket put it. What is sent is copied into a batch of its own, packet by packet, with
@@ -121,13 +124,19 @@ export class TunnelSide {
     path.socket.receive(batch)
     this.shares.police(batch, now)
     this.shares.settle(path.socket.drained, now)
-    path.records.openDatagrams(batch, now)
+    path.roaming?.passOn(batch, now)
+    this.open(batch, path.records, now)
+    return path.socket.drained
+  }
+
+  /** Leaves packets with their sessions as owners where datagrams were, which `receive` has not got from its own socket. */
+  open(batch: PacketBatch, records: Pick<DatagramRecords, 'openDatagrams'>, now: Milliseconds): void {
+    records.openDatagrams(batch, now)
     this.sessions.resolveAssociations(batch)
     unwrapDatagramFrames(batch, (slot, type) => {
       this.outlets.handleControlFrame(batch.owners[slot]!, type, datagramFramePayload(batch, slot), now)
     })
     this.sessions.countReceived(batch, Carrier.datagram)
-    return path.socket.drained
   }
 
   /**

@@ -1,5 +1,6 @@
 import { PacketBatch, type PacketBatchOptions, Verdict } from '@twinbore/core/packet'
 import { Carrier, type SessionTable } from '../session-table.ts'
+import type { RoamingClients } from './roaming-clients.ts'
 import { EVERYBODY, type Steering } from './steering.ts'
 import { Handover, type WorkerMesh } from './worker-mesh.ts'
 
@@ -17,27 +18,32 @@ export interface HandoverBatches {
  *     inbound   device -> **whose port** -> translate -> gate -> **owner** -> tunnel
  *               device -> session -> **owner**                 (when the kernel translates)
  *
- * A packet changes hands at most twice, and those of a session and direction all take the same way as long as its owner stays.
+ * Before all that a datagram of a client that has moved may come from another worker, see `RoamingClients`. A packet then changes
+ * hands at most twice, and those of a session and direction all take the same way as long as its owner stays.
  */
 export class Handovers {
   readonly batches: HandoverBatches
   private readonly mesh: WorkerMesh
   private readonly sessions: SessionTable
   private readonly steering: Steering | undefined
+  private readonly roaming: RoamingClients | undefined
 
   /**
    * @param steering - absent when the kernel translates
+   * @param roaming - absent without datagram channels
    * @param fromDevice - the layout of batches that hold what a device gives
    */
   constructor(
     mesh: WorkerMesh,
     sessions: SessionTable,
     steering: Steering | undefined,
+    roaming: RoamingClients | undefined,
     { fromDevice, single }: { readonly fromDevice: PacketBatchOptions; readonly single: PacketBatchOptions },
   ) {
     this.mesh = mesh
     this.sessions = sessions
     this.steering = steering
+    this.roaming = roaming
     this.batches = {
       fromDevice: new PacketBatch(fromDevice),
       fromTunnel: new PacketBatch(single),
@@ -93,14 +99,18 @@ export class Handovers {
     }
   }
 
-  /** Fills `batches` with what others have handed over, each on its own. Returns whether that was all. */
+  /** Fills `batches`, and those of roaming clients, with what others have handed over, each on its own. Returns whether that was all. */
   take(): boolean {
     const { fromDevice, fromTunnel, toTunnel } = this.batches
+    const { roaming } = this
+    for (const batch of roaming?.batches ?? []) batch.reset()
     fromDevice.reset()
     fromTunnel.reset()
     toTunnel.reset()
-    return this.mesh.drain(kind =>
-      kind === Handover.fromDevice ? fromDevice : kind === Handover.fromTunnel ? fromTunnel : toTunnel,
-    )
+    return this.mesh.drain(kind => {
+      if (kind === Handover.fromDevice) return fromDevice
+      if (kind === Handover.fromTunnel) return fromTunnel
+      return kind === Handover.toTunnel ? toTunnel : roaming!.batchOf(kind)
+    })
   }
 }

@@ -10,6 +10,12 @@ export const Handover = {
   fromTunnel: 1,
   /** On its way to a client, translated and short enough, but for the tunnel, which is the receiver's. */
   toTunnel: 2,
+  /** Three of `RoamingClients`, the owner of each is the worker that sent it: a datagram for an association of the receiver, */
+  datagram: 3,
+  /** one that may be, */
+  offer: 4,
+  /** and what the receiver should know of an endpoint. */
+  notice: 5,
 } as const
 export type Handover = (typeof Handover)[keyof typeof Handover]
 
@@ -140,21 +146,21 @@ export class WorkerMesh {
     return this.incoming.reduce((sum, ring) => sum + ring.discard(), 0)
   }
 
-  /** Hands the packet of a slot to another worker, which sees it after `publish`; without room it is dropped. */
-  handOver(batch: PacketBatch, slot: number, worker: number, kind: Handover): void {
-    if (this.push(batch, slot, worker, kind)) batch.divert(slot)
+  /** Hands the packet of a slot to another worker, which sees it after `publish`; without room it is dropped. `head` goes before its bytes. */
+  handOver(batch: PacketBatch, slot: number, worker: number, kind: Handover, head?: Uint8Array): void {
+    if (this.push(batch, slot, worker, kind, head)) batch.divert(slot)
     else batch.drop(slot, DropReason.queueFull)
   }
 
   /** Hands a copy to each of the others, as far as there is room. */
-  copyToAll(batch: PacketBatch, slot: number, kind: Handover): void {
+  copyToAll(batch: PacketBatch, slot: number, kind: Handover, head?: Uint8Array): void {
     for (let worker = 0; worker < this.workers; worker++) {
-      if (worker !== this.self) this.push(batch, slot, worker, kind)
+      if (worker !== this.self) this.push(batch, slot, worker, kind, head)
     }
   }
 
-  private push(batch: PacketBatch, slot: number, worker: number, kind: Handover): boolean {
-    if (!this.outgoing[worker]!.pushSlot(batch, slot, kind)) return false
+  private push(batch: PacketBatch, slot: number, worker: number, kind: Handover, head?: Uint8Array): boolean {
+    if (!this.outgoing[worker]!.pushSlot(batch, slot, kind, head)) return false
     this.touched[worker] = 1
     this.hasOutgoing = true
     return true

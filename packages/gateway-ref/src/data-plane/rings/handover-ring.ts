@@ -41,13 +41,15 @@ export class HandoverRing {
 
   /**
    * Puts the packet or super-packet of a slot in, wherever its pieces lie; it is seen after `publish`. Returns false when there is
-   * no room. `kind` is 0 to 255.
+   * no room. `kind` is 0 to 255. `head` goes before its bytes.
    */
-  pushSlot(batch: PacketBatch, slot: number, kind: number): boolean {
+  pushSlot(batch: PacketBatch, slot: number, kind: number, head: Uint8Array = NO_HEAD): boolean {
     const shape = batch.segments[slot]! | (batch.segmentBytes[slot]! << 16)
     const flags = batch.partialChecksums[slot]! | (kind << 1)
-    let to = this.claim(batch.lengths[slot]!, batch.owners[slot]!, shape, flags)
+    let to = this.claim(head.length + batch.lengths[slot]!, batch.owners[slot]!, shape, flags)
     if (to === -1) return false
+    if (head.length > 0) this.bytes.set(head, to)
+    to += head.length
     const { bytes, offsets, lengths, next } = batch
     let length = next[slot] === -1 ? lengths[slot]! : batch.ownLengths[slot]!
     for (let piece = slot; piece !== -1; piece = next[piece]!) {
@@ -153,3 +155,4 @@ const Word = { written: 0, read: 1 } as const
 const CONTROL_BYTES = 64
 const HEAD_BYTES = 16
 const SKIP = -1
+const NO_HEAD = new Uint8Array(0)

@@ -1,195 +1,27 @@
-// Several data planes as workers of one, in one thread: memory in place of UDP and of the device's queues, real DTLS. Packets
-// arrive at every wrong worker, and come out as they do with one.
-import { encodeDatagramFrame, FrameType } from '@twinbore/core'
+// Several data planes as workers of one. Packets arrive at every wrong worker, and come out as they do with one.
 import { IpAddress } from '@twinbore/core/address'
-import { DropReason, IpProtocol, udpDestinationPort, udpSourcePort } from '@twinbore/core/packet'
-import { seededRandom } from '@twinbore/core/runtime'
+import { DropReason, IpProtocol } from '@twinbore/core/packet'
 import { fragmentPacket, icmpEchoPacket, packetView, udpPacket } from '@twinbore/core/testing'
-import { DtlsAssociation } from '@twinbore/dtls'
-import { nodeCrypto } from '@twinbore/dtls/io'
 import { describe, expect, test } from 'vitest'
-import type { PlaneCommand } from '../../../src/data-plane/commands.ts'
-import { DataPlaneEngine, type PlaneSettings, slicesOf } from '../../../src/data-plane/engine.ts'
-import { allocateMesh, SessionPlaces, WorkerMesh } from '../../../src/data-plane/mesh/worker-mesh.ts'
-import { Carrier, trafficCells } from '../../../src/data-plane/session-table.ts'
-import { MemoryNetwork, type MemorySocket } from '../../support/memory-socket.ts'
-import { type PacketFacts, PacketHost, readPacket } from '../../support/packet-host.ts'
-
-const outside = '203.0.113.7'
-const server = '192.0.2.9'
-const key = new Uint8Array(32).fill(7)
-const appId = (session: number) => new Uint8Array(32).fill(session + 1)
-const leaseOf = (session: number) => `10.77.0.${session + 5}`
-const portRange = { first: 20_000, last: 20_899 }
-
-class World {
-  readonly udp = new MemoryNetwork()
-  readonly devices: PacketHost[] = []
-  readonly sockets: MemorySocket[] = []
-  readonly engines: DataPlaneEngine[] = []
-  readonly woken: number[] = []
-  readonly onStream: { worker: number; session: number; packet: PacketFacts }[] = []
-  readonly places: SessionPlaces
-  private readonly settings: PlaneSettings
-  private readonly memory: ReturnType<typeof allocateMesh>
-  private clients = 0
-
-  constructor(workers: number, mode: 'translate' | 'kernel' = 'translate') {
-    this.settings = {
-      capacity: 8,
-      maxAssociations: 8,
-      translation: mode === 'translate' ? { outsideAddresses: [outside], portRange } : undefined,
-      destinations: { pools: ['10.77.0.0/24'], ownAddresses: [], allowed: [] },
-      gatewayAddresses: {},
-      mtu: 1400,
-    }
-    this.memory = allocateMesh(Math.max(2, workers), 8)
-    this.places = new SessionPlaces(this.memory)
-    for (let self = 0; self < workers; self++) {
-      const socket = this.udp.open('192.0.2.1', 4430 + self)
-      socket.stats = () => ({}) as ReturnType<MemorySocket['stats']>
-      this.sockets.push(socket)
-      this.devices.push(new PacketHost())
-      this.engines.push(this.start(self, workers > 1))
-    }
-  }
-
-  start(self: number, hasMesh = true): DataPlaneEngine {
-    return new DataPlaneEngine(this.settings, {
-      device: this.devices[self]!.device,
-      socket: this.sockets[self]!,
-      crypto: nodeCrypto,
-      random: seededRandom(self),
-      totals: new Float64Array(trafficCells(8)),
-      mesh: hasMesh ? new WorkerMesh(this.memory, self, worker => this.woken.push(worker)) : undefined,
-      sendOnStream: (session, bytes, offset, length) =>
-        this.onStream.push({ worker: self, session, packet: readPacket(bytes.slice(offset, offset + length)) }),
-    })
-  }
-
-  command(...commands: PlaneCommand[]): void {
-    for (const engine of this.engines) for (const command of commands) engine.handleCommand(structuredClone(command), 0)
-  }
-
-  /** A session with a client whose datagrams arrive at a worker. */
-  connect(session: number, worker: number): Client {
-    if (!this.places.homeOf(session) || this.clients === 0 || !this.installed.has(session)) this.install(session)
-    const client = new Client(this, session, worker, 40_000 + this.clients++)
-    this.command({ type: 'set-carrier', session, carrier: Carrier.datagram })
-    return client
-  }
-
-  readonly installed = new Set<number>()
-  install(session: number): void {
-    this.installed.add(session)
-    const entry = { ipv4: IpAddress.of(leaseOf(session)).bytes, mtu: 1300 }
-    this.command(
-      { type: 'install-session', session, entry },
-      { type: 'permit', session, appId: appId(session), key },
-      { type: 'set-carrier', session, carrier: Carrier.stream },
-    )
-  }
-
-  /** Lets everything through, wherever it waits. */
-  pump(): void {
-    for (let round = 0; round < 4; round++) {
-      for (const engine of this.engines) {
-        while (!engine.pumpSocket(1, 0));
-        while (!engine.pumpDevice(1, 0));
-        while (!engine.pumpMesh(1, 0));
-        while (engine.poll());
-      }
-    }
-  }
-
-  /** What came out of the device's queues, the newest of all. */
-  sent(): { worker: number; packet: PacketFacts }[] {
-    this.pump()
-    return this.devices.flatMap(({ received }, worker) => received.splice(0).map(packet => ({ worker, packet })))
-  }
-
-  /** A packet from a stream channel, taken by a worker. */
-  fromStream(session: number, worker: number, packet: Uint8Array): void {
-    const engine = this.engines[worker]!
-    engine.fromStreams.reset()
-    engine.fromStreams.push(packet, session)
-    engine.handleStreamPackets(engine.fromStreams, 0)
-  }
-
-  drops(): Record<string, number> {
-    const sum: Record<string, number> = {}
-    for (const engine of this.engines) {
-      for (const [name, count] of Object.entries(engine.stats().drops)) sum[name] = (sum[name] ?? 0) + count
-    }
-    return sum
-  }
-}
-
-class Client {
-  readonly association: DtlsAssociation
-  private readonly socket: MemorySocket
-  private readonly endpoint: number
-
-  constructor(world: World, session: number, worker: number, port: number) {
-    this.socket = world.udp.open('198.51.100.7', port)
-    this.endpoint = this.socket.endpoints.intern('192.0.2.1', 4430 + worker)
-    this.association = new DtlsAssociation({
-      role: 'client',
-      crypto: nodeCrypto,
-      random: seededRandom(port),
-      psk: { identity: 'psk', key },
-      sessionId: appId(session),
-    })
-    this.association.start(0)
-    for (let flight = 0; flight < 6; flight++) {
-      this.drain()
-      world.pump()
-      this.take()
-    }
-  }
-
-  send(packet: Uint8Array): void {
-    this.association.send(encodeDatagramFrame(FrameType.data, packet), 0)
-    this.drain()
-  }
-
-  /** The packets that came since the last call. */
-  take(): PacketFacts[] {
-    for (const { bytes } of this.socket.waiting.splice(0)) this.association.handleDatagram(bytes, 0)
-    return this.drain().map(frame => readPacket(frame.slice(1)))
-  }
-
-  private drain(): Uint8Array[] {
-    const received: Uint8Array[] = []
-    for (let out = this.association.poll(); out; out = this.association.poll()) {
-      if (out.type === 'transmit') this.socket.sendTo(this.endpoint, out.bytes)
-      else if (out.type === 'received') received.push(out.bytes)
-    }
-    return received
-  }
-}
-
-const query = (session: number, sourcePort = 4000) =>
-  udpPacket({
-    source: leaseOf(session),
-    destination: server,
-    sourcePort,
-    destinationPort: 53,
-    payload: Uint8Array.of(session),
-  })
-
-const reply = (destination: string, destinationPort: number, payload: Uint8Array) =>
-  udpPacket({ source: server, destination, sourcePort: 53, destinationPort, payload })
-
-const ports = ({ bytes, transportAt }: PacketFacts) => {
-  const view = packetView(bytes)
-  return { source: udpSourcePort(view, transportAt), destination: udpDestinationPort(view, transportAt) }
-}
+import { slicesOf } from '../../../src/data-plane/engine.ts'
+import { allocateMesh, WorkerMesh } from '../../../src/data-plane/mesh/worker-mesh.ts'
+import { Carrier } from '../../../src/data-plane/session-table.ts'
+import {
+  key,
+  leaseOf,
+  outside,
+  portRange,
+  portsOf,
+  query,
+  reply,
+  server,
+  WorkersWorld,
+} from '../../support/workers-world.ts'
 
 describe.each([2, 3])('%i workers that translate', workers => {
   test('answers reach the client from whichever queue they come, and come out as with one worker', () => {
-    const alone = new World(1)
-    const world = new World(workers)
+    const alone = new WorkersWorld(1)
+    const world = new WorkersWorld(workers)
     for (let session = 0; session < 4; session++) {
       const client = world.connect(session, session % workers)
       const other = alone.connect(session, 0)
@@ -198,14 +30,14 @@ describe.each([2, 3])('%i workers that translate', workers => {
       const [out] = world.sent()
       const [wanted] = alone.sent()
       // Its port is of the worker where its client is.
-      const port = ports(out!.packet).source
+      const port = portsOf(out!.packet).source
       expect(slicesOf({ portRange }, { workers }).workerOf(port)).toBe(session % workers)
       expect(out!.worker).toBe(session % workers)
       expect(out!.packet.source).toBe(outside)
       for (let queue = 0; queue < workers; queue++) {
         const payload = Uint8Array.of(session, queue)
         world.devices[queue]!.send(reply(outside, port, payload))
-        alone.devices[0]!.send(reply(outside, ports(wanted!.packet).source, payload))
+        alone.devices[0]!.send(reply(outside, portsOf(wanted!.packet).source, payload))
         world.pump()
         alone.pump()
         const received = client.take()
@@ -217,16 +49,16 @@ describe.each([2, 3])('%i workers that translate', workers => {
   })
 
   test('a flow keeps its mapping when the association comes up at another worker', () => {
-    const world = new World(workers)
+    const world = new WorkersWorld(workers)
     const before = world.connect(1, 0)
     before.send(query(1))
-    const port = ports(world.sent()[0]!.packet).source
+    const port = portsOf(world.sent()[0]!.packet).source
     expect([world.places.ownerOf(1), world.places.homeOf(1)]).toEqual([0, 0])
     const client = world.connect(1, 1)
     expect([world.places.ownerOf(1), world.places.homeOf(1)]).toEqual([1, 0])
     client.send(query(1))
     const [out] = world.sent()
-    expect([out!.worker, ports(out!.packet).source]).toEqual([0, port])
+    expect([out!.worker, portsOf(out!.packet).source]).toEqual([0, port])
     for (let queue = 0; queue < workers; queue++) {
       world.devices[queue]!.send(reply(outside, port, Uint8Array.of(9)))
       world.pump()
@@ -237,7 +69,7 @@ describe.each([2, 3])('%i workers that translate', workers => {
   })
 
   test('streams and echoes find their way too', () => {
-    const world = new World(workers)
+    const world = new WorkersWorld(workers)
     world.install(2)
     const echo = (source: string, destination: string, identifier: number, isReply: boolean) =>
       icmpEchoPacket({ source, destination, identifier, sequenceNumber: 1, reply: isReply, payload: Uint8Array.of(1) })
@@ -253,7 +85,7 @@ describe.each([2, 3])('%i workers that translate', workers => {
   })
 
   test('what may not leave does not become anybody’s, nor goes to another worker', () => {
-    const world = new World(workers)
+    const world = new WorkersWorld(workers)
     const client = world.connect(0, 1)
     client.send(query(3))
     client.send(
@@ -265,10 +97,10 @@ describe.each([2, 3])('%i workers that translate', workers => {
   })
 
   test('a packet on its way to a session that is gone meanwhile reaches nobody, not even who has its number', () => {
-    const world = new World(workers)
+    const world = new WorkersWorld(workers)
     const client = world.connect(1, 0)
     client.send(query(1))
-    const port = ports(world.sent()[0]!.packet).source
+    const port = portsOf(world.sent()[0]!.packet).source
     world.connect(1, 1)
     world.devices[0]!.send(reply(outside, port, Uint8Array.of(9)))
     world.engines[0]!.pumpDevice(1, 0)
@@ -286,10 +118,10 @@ describe.each([2, 3])('%i workers that translate', workers => {
   })
 
   test('a successor does not take what was for the one that died, and counts it', () => {
-    const world = new World(workers)
+    const world = new WorkersWorld(workers)
     const client = world.connect(1, 0)
     client.send(query(1))
-    const port = ports(world.sent()[0]!.packet).source
+    const port = portsOf(world.sent()[0]!.packet).source
     world.devices[1]!.send(reply(outside, port, Uint8Array.of(9)))
     world.engines[1]!.pumpDevice(1, 0)
     world.engines[0] = world.start(0)
@@ -299,10 +131,10 @@ describe.each([2, 3])('%i workers that translate', workers => {
   })
 
   test('fragments of a datagram may come through any queues, in any order', () => {
-    const world = new World(workers)
+    const world = new WorkersWorld(workers)
     const client = world.connect(1, 0)
     client.send(query(1))
-    const port = ports(world.sent()[0]!.packet).source
+    const port = portsOf(world.sent()[0]!.packet).source
     let identification = 1
     for (let first = 0; first < workers; first++) {
       for (let later = 0; later < workers; later++) {
@@ -331,10 +163,10 @@ describe.each([2, 3])('%i workers that translate', workers => {
   })
 
   test('a ring that is full drops and counts, and goes on when it is emptied', () => {
-    const world = new World(workers)
+    const world = new WorkersWorld(workers)
     const client = world.connect(1, 0)
     client.send(query(1))
-    const port = ports(world.sent()[0]!.packet).source
+    const port = portsOf(world.sent()[0]!.packet).source
     const payload = new Uint8Array(1200)
     const count = 4000
     for (let n = 0; n < count; n++) {
@@ -353,7 +185,7 @@ describe.each([2, 3])('%i workers that translate', workers => {
 
 describe('workers in front of a kernel that translates', () => {
   test('packets leave where they came, and answers reach the client from whichever queue they come', () => {
-    const world = new World(3, 'kernel')
+    const world = new WorkersWorld(3, 'kernel')
     for (let session = 0; session < 3; session++) {
       const client = world.connect(session, (session + 1) % 3)
       client.send(query(session))
@@ -368,7 +200,7 @@ describe('workers in front of a kernel that translates', () => {
   })
 
   test('a session without association is one worker’s all the same', () => {
-    const world = new World(2, 'kernel')
+    const world = new WorkersWorld(2, 'kernel')
     world.install(3)
     for (const host of world.devices) host.send(reply(leaseOf(3), 4000, Uint8Array.of(1)))
     world.pump()
@@ -380,7 +212,7 @@ test('a worker that waits is woken once for what it is handed', () => {
   const memory = allocateMesh(2, 4)
   const woken: number[] = []
   const meshes = [0, 1].map(self => new WorkerMesh(memory, self, worker => woken.push(worker)))
-  const world = new World(1)
+  const world = new WorkersWorld(1)
   const batch = world.engines[0]!.fromStreams
   const hand = () => {
     batch.reset()
