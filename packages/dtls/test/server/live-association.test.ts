@@ -391,3 +391,59 @@ describe('in batches', () => {
     expectAlive(world, client)
   })
 })
+
+describe('what no association knows', () => {
+  function open(world: World, endpoint: number, ...datagrams: Uint8Array[]): TestBatch {
+    const batch = new TestBatch()
+    for (const datagram of datagrams) batch.push(datagram, endpoint)
+    world.server.openDatagrams(batch, world.now)
+    return batch
+  }
+  const record = (client: TestClient, world: World): Uint8Array => {
+    client.association.send(Uint8Array.of(1, 2, 3), world.now)
+    const output = client.association.poll()
+    if (output?.type !== 'transmit') throw new TypeError('no record')
+    return output.bytes
+  }
+
+  test('is offered to takeUnknown as it came, if it is one whole record of data', () => {
+    const taken: { endpoint: number; bytes: Uint8Array }[] = []
+    const [world] = established(30, {
+      takeUnknown: (batch, slot) => {
+        const at = batch.offsets[slot]!
+        taken.push({ endpoint: batch.owners[slot]!, bytes: batch.bytes.slice(at, at + batch.lengths[slot]!) })
+        return taken.length === 1
+      },
+    })
+    const [otherWorld, stranger] = established(31)
+    const datagram = record(stranger, otherWorld)
+    const another = record(stranger, otherWorld)
+    const before = world.server.stats()
+    const batch = open(world, 7, datagram.slice(), another.slice())
+    expect([...batch.verdicts.subarray(0, 2)]).toEqual([Verdict.divert, Verdict.drop])
+    expect(taken).toEqual([
+      { endpoint: 7, bytes: datagram },
+      { endpoint: 7, bytes: another },
+    ])
+    // What was taken is no drop.
+    expect(world.server.stats()).toEqual({ ...before, 'unknown-endpoint': before['unknown-endpoint'] + 1 })
+    const two = new Uint8Array([...datagram, ...another])
+    const alert = datagram.slice()
+    alert[0] = 21
+    open(world, 7, two, alert, datagram.slice(0, -1))
+    expect(taken).toHaveLength(2)
+  })
+
+  test('is not offered when it is the record of a client that has moved', () => {
+    let offered = 0
+    const [world, client] = established(32, {
+      takeUnknown: () => {
+        offered++
+        return true
+      },
+    })
+    const batch = open(world, 7, record(client, world))
+    expect([batch.verdicts[0], batch.owners[0], offered]).toEqual([Verdict.forward, 0, 0])
+    expect(world.server.endpointOf(0)).toBe(7)
+  })
+})
