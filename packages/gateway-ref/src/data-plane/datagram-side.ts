@@ -5,7 +5,7 @@ import { type CloseReason, type CryptoProvider, DtlsServer, type DtlsStats } fro
 import type { DatagramSocket } from '@twinbore/tun'
 import type { PlaneCommand } from './commands.ts'
 import type { PlaneEvent } from './events.ts'
-import { RoamingClients, type RoamingStats } from './mesh/roaming-clients.ts'
+import { RoamingClients } from './mesh/roaming-clients.ts'
 import type { WorkerMesh } from './mesh/worker-mesh.ts'
 import { Permits } from './permits.ts'
 import type { SessionTable } from './session-table.ts'
@@ -45,7 +45,8 @@ export class DatagramSide {
   readonly path: DatagramPath
   readonly permits: Permits = new Permits()
   private readonly server: DtlsServer
-  private readonly roaming: RoamingClients | undefined
+  /** Clients that several workers hear, one after the other. */
+  readonly roaming: RoamingClients | undefined
   private readonly options: DatagramSideOptions
   /** Who is at an endpoint, and what a record adds to its plaintext there. */
   private readonly peers = new Map<number, { readonly association: number; readonly overhead: number }>()
@@ -73,7 +74,7 @@ export class DatagramSide {
     const { endpoints } = socket
     const hasPeerAt = (endpoint: number) => this.peers.has(endpoint)
     this.roaming = mesh && new RoamingClients({ mesh, endpoints, sessions, records: this.server, hasPeerAt, batch })
-    this.path = { socket, records: this.server, roaming: this.roaming }
+    this.path = { socket, records: this.server, relay: this.roaming }
     socket.onSendError = ({ endpoint, code, length }) => {
       if (code === 'EMSGSIZE') this.handleTooBig(endpoint, length)
     }
@@ -186,10 +187,6 @@ export class DatagramSide {
 
   stats(): DtlsStats {
     return this.server.stats()
-  }
-
-  roamingStats(): RoamingStats | undefined {
-    return this.roaming?.stats()
   }
 
   /** The system refused a datagram of so many bytes as too long for the path to an endpoint. */

@@ -115,7 +115,11 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
       destinations: destinationsOf(settings.destinations),
       gatewayAddresses: settings.gatewayAddresses,
       batch,
-      mesh: mesh && { worker: mesh, steering: slices && new Steering(slices, mesh.fragments) },
+      mesh: mesh && {
+        worker: mesh,
+        steering: slices && new Steering(slices, mesh.fragments),
+        roaming: this.datagrams?.roaming,
+      },
       onTranslatorEvent: output => {
         if (output.type !== 'packet') events.push({ type: 'translator', output })
       },
@@ -248,7 +252,7 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
       socket: socket?.stats(),
       datagram: this.datagrams?.stats(),
       translator: this.translator?.stats(),
-      roaming: this.datagrams?.roamingStats(),
+      roaming: this.datagrams?.roaming?.stats(),
     }
   }
 

@@ -43,8 +43,14 @@ export interface GatewayDataPlaneOptions {
   readonly gatewayAddresses: { readonly ipv4?: Uint8Array | undefined; readonly ipv6?: Uint8Array | undefined }
   /** Of batches that hold single packets: `slotBytes` for the longest packet of a tunnel. */
   readonly batch?: PacketBatchOptions
-  /** The other workers of this data plane, and which of them translates what comes from the device. @defaultValue alone */
-  readonly mesh?: { readonly worker: WorkerMesh; readonly steering: Steering | undefined } | undefined
+  /** The other workers of this data plane, which of them translates what comes from the device, and whose clients are heard here. @defaultValue alone */
+  readonly mesh?:
+    | {
+        readonly worker: WorkerMesh
+        readonly steering: Steering | undefined
+        readonly roaming: RoamingClients | undefined
+      }
+    | undefined
   /** What the translator tells besides packets. */
   readonly onTranslatorEvent?: (output: PatOutput) => void
 }
@@ -91,8 +97,8 @@ export class GatewayDataPlane {
     const layout = deviceLayout(options.device, batch)
     this.fromDevice = new PacketBatch(layout)
     if (options.mesh) {
-      const { worker, steering } = options.mesh
-      this.handovers = new Handovers(worker, sessions, steering, options.path?.roaming, {
+      const { worker, steering, roaming } = options.mesh
+      this.handovers = new Handovers(worker, sessions, steering, roaming, {
         fromDevice: layout,
         single: batch,
       })
@@ -148,10 +154,10 @@ export class GatewayDataPlane {
   pumpMesh(now: Milliseconds): boolean {
     const { handovers } = this
     if (!handovers) return true
-    const { sessions, translator, path } = this.options
+    const { sessions, translator, path, mesh } = this.options
     const drained = handovers.take()
     const { fromDevice, fromTunnel, toTunnel } = handovers.batches
-    if (path?.roaming) this.takeRoaming(path.roaming, now)
+    if (mesh?.roaming) this.takeRoaming(mesh.roaming, now)
     if (fromDevice.count > 0) {
       checkPackets(fromDevice)
       translator?.translateInbound(fromDevice, now)
@@ -185,7 +191,7 @@ export class GatewayDataPlane {
   get handedOver(): number {
     if (!this.handovers) return 0
     const { fromDevice, fromTunnel, toTunnel } = this.handovers.batches
-    const roaming = this.options.path?.roaming
+    const roaming = this.options.mesh?.roaming
     const datagrams = roaming ? roaming.datagrams.count + roaming.offers.count : 0
     return fromDevice.count + fromTunnel.count + toTunnel.count + datagrams
   }
@@ -246,7 +252,7 @@ export class GatewayDataPlane {
     const sum = this.fromDevice.drops.slice()
     const own = [this.fromStreams, this.released, this.errors, this.gate.fragments]
     if (this.handovers)
-      own.push(...Object.values(this.handovers.batches), ...(this.options.path?.roaming?.batches ?? []))
+      own.push(...Object.values(this.handovers.batches), ...(this.options.mesh?.roaming?.batches ?? []))
     for (const { drops } of [...this.tunnels.batches, ...own]) {
       for (let reason = 0; reason < sum.length; reason++) sum[reason] = sum[reason]! + drops[reason]!
     }

@@ -9,7 +9,6 @@ import { DropReason, PacketBatch, type PacketBatchOptions, Verdict, wholePacketB
 import type { Milliseconds } from '@twinbore/core/runtime'
 import { type DatagramSocket, Segmenter } from '@twinbore/tun'
 import { FairShares } from './fair-shares.ts'
-import type { RoamingClients } from './mesh/roaming-clients.ts'
 import type { RateLimits } from './rate-limits.ts'
 import type { SendQueues } from './send-queues.ts'
 import { Carrier, type SessionTable } from './session-table.ts'
@@ -22,12 +21,17 @@ export interface DatagramRecords {
   sealDatagrams(batch: PacketBatch, now: Milliseconds): void
 }
 
+/** Takes datagrams away before they are opened; `RoamingClients` fits. */
+export interface DatagramRelay {
+  passOn(batch: PacketBatch, now: Milliseconds): void
+}
+
 /** A UDP socket and the keys of what comes through it. */
 export interface DatagramPath {
   readonly socket: DatagramSocket
   readonly records: DatagramRecords
-  /** Of several workers that share its port: clients that are heard at one and known to another. @defaultValue there are none */
-  readonly roaming?: RoamingClients | undefined
+  /** What another worker of the same port has to do with. @defaultValue nothing */
+  readonly relay?: DatagramRelay | undefined
 }
 
 /** Where packets of stream channels and control frames of datagram channels go. */
@@ -54,7 +58,7 @@ const RETRY_MS = 1
 /**
  * The half of a data plane that faces the tunnels, the same for a gateway and for a client:
  *
- *     receive: datagrams -> fair shares -> roaming clients -> open records -> session -> frame type off   (control frames leave to the session machines)
+ *     receive: datagrams -> fair shares -> relay -> open records -> session -> frame type off   (control frames leave to the session machines)
  *     send:    super-packets cut -> rate -> frame type on -> seal records -> datagrams   (stream packets leave to their channel)
  *
  * What is received lies where the socket put it. What is sent is copied into a batch of its own, packet by packet, with
@@ -124,7 +128,7 @@ export class TunnelSide {
     path.socket.receive(batch)
     this.shares.police(batch, now)
     this.shares.settle(path.socket.drained, now)
-    path.roaming?.passOn(batch, now)
+    path.relay?.passOn(batch, now)
     this.open(batch, path.records, now)
     return path.socket.drained
   }
