@@ -2,7 +2,7 @@
 // notices nothing but a pause.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type LabCertificates, makeCertificates } from '../lab/certificates.ts'
-import { die, startFailingGateway, statsOf } from '../lab/failing-gateway.ts'
+import { die, logOf, startFailingGateway, statsOf } from '../lab/failing-gateway.ts'
 import { corporateAddress, gatewayAddress, LabNetwork } from '../lab/lab-network.ts'
 import type { LabProcess } from '../lab/lab-process.ts'
 import { needs } from '../lab/needs.ts'
@@ -73,7 +73,15 @@ needs(
         console.log(`${mode}, ${way}: replaced after ${milliseconds} ms, gap of ${gap.toFixed(0)} ms`)
         expect(client.output.slice(mark)).not.toMatch(/Established|handshake|reconnect|dead peer|rekey/i)
         expect(tunnelAddresses(client)).toEqual(addresses)
-        expect(gateway.output).toMatch(/died and is started anew/)
+        const reason = { exit: /has ended with code 1/, throw: /is not iterable/, hang: /is in an endless loop/ }[way]
+        const { dataPlane } = await statsOf(gateway)
+        expect(dataPlane.lastRestart?.reason).toMatch(reason)
+        const death = logOf(gateway).findLast(({ msg }) => msg === 'the data plane died and is started anew')
+        expect(death).toMatchObject({ level: 'error', reason: dataPlane.lastRestart?.reason })
+        expect(death).toMatchObject({ restarts: dataPlane.restarts, sessionsKept: 1, associationsKept: 1 })
+        expect(typeof death?.stack).toBe(way === 'throw' ? 'string' : 'undefined')
+        expect(typeof death?.flowsLost).toBe(mode === 'translate' ? 'number' : 'undefined')
+        expect(logOf(gateway).some(({ msg }) => msg === 'the data plane is at work again')).toBe(true)
       },
     )
 

@@ -78,18 +78,29 @@ needs(
       workspace?.remove()
     })
 
-    /** Transfers both ways and pings, while `work` is done. A translator that dies takes its connections with it. */
+    /**
+     * Transfers both ways and pings, while `work` is done. The transfers go on to their ends, whole, or where the translator died
+     * and took their connections with it, new ones do.
+     */
     async function busy(work: (pinging: LabProcess) => Promise<void>): Promise<void> {
       const pings = [corporateAddress, corporateAddress6].map(address => startPing(network, address, 0.02))
       let isOver = false
-      const repeat = async (transfer: typeof upload, address: string) => {
-        while (!isOver) await transfer(network, 3_000_000, address).catch(() => {})
+      const once = async (transfer: typeof upload, address: string) => {
+        const { bytes, here, there } = await transfer(network, 3_000_000, address)
+        expect([bytes, here]).toEqual([3_000_000, there])
       }
-      // One that has lost its connection may wait for long: it is left behind, and ended with the network.
-      void Promise.all([repeat(upload, corporateAddress), repeat(download, corporateAddress6)])
+      const repeat = async (transfer: typeof upload, address: string) => {
+        while (!isOver) await once(transfer, address).catch(error => (egress === 'kernel' ? Promise.reject(error) : 0))
+      }
+      const transfers = Promise.all([repeat(upload, corporateAddress), repeat(download, corporateAddress6)])
+      // Told by the `await` below, where there is one.
+      transfers.catch(() => {})
       await work(pings[0]!).finally(() => {
         isOver = true
       })
+      // One that has lost its connection may wait for long: it is left behind, and ended with the network.
+      if (egress === 'kernel') await transfers
+      await Promise.all([once(upload, corporateAddress), once(download, corporateAddress6)])
       await Promise.all(pings.map(one => one.stop('SIGINT')))
     }
 

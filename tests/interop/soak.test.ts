@@ -252,12 +252,11 @@ needs(
         )
       }
 
-      // What happened was what was meant to happen. A thread that got no processor for long is taken for one that hangs.
+      // What happened was what was meant to happen.
       const errors = lines.filter(({ level }) => level === 'error')
       expect(errors.filter(({ msg }) => msg !== 'the data plane died and is started anew')).toEqual([])
-      const starved = errors.filter(({ reason }) => reason === 'it does not answer').length - counts.hangs
-      expect(errors.length - Math.max(0, starved)).toBe(counts.deaths)
-      expect(starved).toBeLessThanOrEqual(1 + Math.floor(seconds / 120))
+      expect(errors.filter(({ reason }) => /endless loop/.test(String(reason)))).toHaveLength(counts.hangs)
+      expect(errors).toHaveLength(counts.deaths)
       expect(stats.dataPlane.restarts).toBe(errors.length)
       if (mortal) expect(counts.deaths).toBeGreaterThan(1)
       else {

@@ -1,6 +1,6 @@
 // A gateway whose data plane can be made to die, and that tells its counters: one command a line on standard input.
 //   node [--expose-gc] failing-gateway.mjs CONFIG
-//     throw | exit | hang [BYTES] [WORKER]   the data plane, or one of its workers, dies when its device has carried so many bytes more
+//     throw | exit | hang [BYTES] [WORKER]   the data plane, or one of its workers, dies (or goes on for ever) when its device has carried so many bytes more
 //     stats                         answers "stats {...}": what the gateway counts, its sessions, ciphers of libcrypto in use
 //     places                        answers "places {...}": of several workers, which have what of sessions
 //     memory                        collects garbage and answers "memory {...}"
@@ -27,9 +27,26 @@ const ways = {
     void plane.worker.terminate()
     plane.wake.signal()
   },
-  // The main thread looks at a heart that beats no more.
   hang: plane => {
-    plane.status = new Int32Array(new SharedArrayBuffer(16)).fill(1)
+    const { wake, worker, rings, status } = plane
+    const { heart, read, written } = { heart: 0, read: 1, written: 0 }
+    const ring = rings.toWorker
+    const { words, heads, size } = ring
+    ring.publish()
+    // What follows in the ring is "skip to the start", there as well, and the end is nowhere: the worker looks for it for ever.
+    // This thread stands still meanwhile, so that it writes nothing over that.
+    const sleep = ms => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
+    const end = words[written]
+    heads[(end & (size - 1)) >> 2] = -1
+    heads[0] = -1
+    Atomics.store(words, written, end + 4)
+    wake.signal()
+    for (let before = -1; before !== Atomics.load(status, heart); sleep(120)) before = Atomics.load(status, heart)
+    worker.once('exit', () => {
+      ring.publish()
+      Atomics.store(words, read, ring.ahead)
+      Atomics.store(words, written, ring.ahead)
+    })
   },
 }
 function carried(plane) {

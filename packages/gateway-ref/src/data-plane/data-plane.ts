@@ -18,11 +18,22 @@ export interface DataPlane {
   handleStreamPackets(batch: PacketBatch): void
   /** How often it was started anew after it had died. */
   readonly restarts: number
+  /** The last time that it was. */
+  readonly lastRestart: PlaneRestart | undefined
   /** What passed for a session over a channel since its installation. */
   traffic(session: number, carrier: Carrier): Traffic
   stats(): PlaneStats
   /** Ends it; nothing is told afterwards. Device and socket stay open: they belong to whoever opened them. */
   stop(): Promise<void>
+}
+
+/** That a data plane had died, or one of its workers. */
+export interface PlaneRestart {
+  /** Milliseconds since 1970. */
+  readonly at: number
+  readonly reason: string
+  /** Which one, of several workers. */
+  readonly worker?: number
 }
 
 /** Whom a data plane tells. */

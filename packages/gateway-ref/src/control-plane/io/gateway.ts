@@ -40,6 +40,8 @@ export interface GatewayStats {
     readonly driver: 'worker' | 'loop' | 'portable'
     readonly workers: number
     readonly restarts: number
+    /** The last time that it was; absent when it never was. `at`: milliseconds since 1970; `worker`: which of several. */
+    readonly lastRestart?: { readonly at: number; readonly reason: string; readonly worker?: number }
   }
   /** Dropped packets by the name of the reason; reasons without drops are absent. */
   readonly drops: Readonly<Record<string, number>>
@@ -109,7 +111,12 @@ export class Gateway extends EventEmitter<GatewayEvents> implements RunnableGate
     const { drops, datagram, socket, translator, device } = plane.stats()
     return {
       sessions: host.size,
-      dataPlane: { driver: plane.driver, workers: plane.workers, restarts: plane.restarts },
+      dataPlane: {
+        driver: plane.driver,
+        workers: plane.workers,
+        restarts: plane.restarts,
+        ...(plane.lastRestart && { lastRestart: plane.lastRestart }),
+      },
       drops,
       control: listener.stats(),
       streams: streams.stats(),

@@ -26,6 +26,7 @@ export class LoopDriver implements DataPlane {
   readonly workers = 0
   readonly fromStreams: PacketBatch
   readonly restarts = 0
+  readonly lastRestart = undefined
   private readonly engine: DataPlaneEngine
   private readonly machine: Driver
   private readonly hands: LoopDriverHands

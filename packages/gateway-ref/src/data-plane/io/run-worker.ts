@@ -20,7 +20,8 @@ import { WorkerMesh } from '../mesh/worker-mesh.ts'
 import { PacketRing } from '../rings/packet-ring.ts'
 import { PlaneLoop } from './plane-loop.ts'
 import { recordCrypto } from './record-crypto.ts'
-import type { WorkerPlace, WorkerReport, WorkerStart } from './worker-protocol.ts'
+import { ownThreadNumber } from './thread-activity.ts'
+import { StatusWord, type WorkerPlace, type WorkerReport, type WorkerStart } from './worker-protocol.ts'
 
 /**
  * The life of a data plane's thread. It opens nothing: descriptors are the main thread's, so that a successor finds what
@@ -52,10 +53,12 @@ export function runWorker(start: WorkerStart, port: MessagePort): void {
     sendOnStream: (session, bytes, at, length) => void toStreams.push(bytes, at, length, session),
   })
   setPreciseTimers()
+  const status = new Int32Array(shared.status)
+  Atomics.store(status, StatusWord.thread, ownThreadNumber())
   const loop = new PlaneLoop(engine, {
     wait: new DescriptorWait([start.wake, device.tun.descriptor, ...(socket === undefined ? [] : [socket])]),
     clock,
-    status: new Int32Array(shared.status),
+    status,
     fromStreams: new PacketRing(shared.fromStreams, copy),
     toStreams,
     hasSocket: socket !== undefined,

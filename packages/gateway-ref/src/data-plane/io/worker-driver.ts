@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks'
 import { Worker } from 'node:worker_threads'
 import { DropReason, dropReasonName, PacketBatch, Verdict } from '@twinbore/core/packet'
-import type { Clock } from '@twinbore/core/runtime'
+import type { Clock, Milliseconds } from '@twinbore/core/runtime'
 import type { DatagramNotice } from '@twinbore/tun'
 import { nativeCopy, WakeSignal } from '@twinbore/tun/io'
 import type { DataPlaneConfig } from '../../config/gateway-config.ts'
@@ -9,14 +9,15 @@ import type { DeviceHandover } from '../../egress/egress.ts'
 import { GatewayError } from '../../errors.ts'
 import type { Logger } from '../../log/logger.ts'
 import type { PlaneCommand } from '../commands.ts'
-import type { DataPlane, DataPlaneHost } from '../data-plane.ts'
+import type { DataPlane, DataPlaneHost, PlaneRestart } from '../data-plane.ts'
 import { sequenceCells } from '../datagram-side.ts'
 import type { PlaneSettings, PlaneStats } from '../engine.ts'
-import { HeartbeatWatch } from '../heartbeat-watch.ts'
+import { faultText, HeartbeatWatch, isFault } from '../heartbeat-watch.ts'
 import { addStats } from '../plane-stats.ts'
-import { RestartLimit } from '../restart-limit.ts'
-import { PacketRing } from '../rings/packet-ring.ts'
+import { MOST_RESTARTS, RESTARTS_WITHIN_MS, RestartLimit } from '../restart-limit.ts'
 import { type Carrier, type Traffic, trafficCells, trafficOf } from '../session-table.ts'
+import { StreamRings } from './stream-rings.ts'
+import { threadActivity } from './thread-activity.ts'
 import {
   STATUS_WORDS,
   StatusWord,
@@ -44,19 +45,12 @@ export interface WorkerDriverHands {
   readonly wake?: WakeSignal
 }
 
-/** Packets of stream channels on their way to the worker, and back. */
-const RING_BYTES = 1 << 20
 /** Data that only flows is told this often. */
 const ACTIVITY_INTERVAL_MS = 50
-/** The heartbeat is looked at this often; so many looks without one, and the worker is replaced. It beats every 100 ms at least. */
+/** The heartbeat is looked at this often. It beats every 100 ms at least. */
 const LOOK_INTERVAL_MS = 100
-const MOST_LOOKS = 4
-/**
- * After so many packets for stream channels at once, the next are looked for a moment later instead of being told of: each
- * wakeup, and each write to TCP, serves more of them. Fewer never wait.
- */
-const BULK_PACKETS = 24
-const BULK_PAUSE_MS = 1
+/** That a thread gets too little processor time is said at most this often. */
+const STARVED_INTERVAL_MS = 60_000
 /** At a restart there are four commands for each session: they are posted together, but not all of them at once. */
 const COMMANDS_TOGETHER = 256
 /** How long a worker may take to begin, and to end. */
@@ -76,47 +70,50 @@ export class WorkerDriver implements DataPlane {
   readonly workers = 1
   readonly fromStreams: PacketBatch
   restarts = 0
+  lastRestart: PlaneRestart | undefined
   private readonly hands: WorkerDriverHands
   private settings: PlaneSettings
   private readonly memory: Omit<WorkerMemory, 'status'>
   private readonly totals: Float64Array
-  private readonly toWorker: PacketRing
-  private readonly fromWorker: PacketRing
+  private readonly rings: StreamRings
   private readonly wake: WakeSignal
   private readonly notify = WakeSignal.open()
   private readonly limit = new RestartLimit()
   private readonly looks: NodeJS.Timeout
   private status = new Int32Array(new SharedArrayBuffer(STATUS_WORDS * 4))
-  private watch = new HeartbeatWatch(MOST_LOOKS)
+  private watch = new HeartbeatWatch()
   private worker: Worker
   private latest: PlaneStats | undefined
   private before: PlaneStats | undefined
-  private handingIn: NodeJS.Immediate | undefined
-  private handOutSoon: NodeJS.Timeout | undefined
   /** Sessions that it was told to remove. */
   private readonly leaving = new Set<number>()
   private isStopped = false
   private isLost = false
+  /** It hangs, and is being ended. */
+  private isEnding = false
+  private starvedTold: Milliseconds = Number.NEGATIVE_INFINITY
   private failure: Error | undefined
+  /** What a worker threw last. */
+  private thrown: Error | undefined
 
   private constructor(settings: PlaneSettings, hands: WorkerDriverHands) {
     const { capacity, maxAssociations, mtu } = settings
     this.hands = hands
     this.wake = hands.wake ?? WakeSignal.open()
     this.settings = { ...settings, activityIntervalMs: ACTIVITY_INTERVAL_MS }
+    this.rings = new StreamRings({
+      copy: nativeCopy(),
+      wake: () => this.wakeUp(),
+      sendOnStream: (session, bytes, offset, length) => hands.host.sendOnStream(session, bytes, offset, length),
+    })
     this.memory = {
       totals: new SharedArrayBuffer(trafficCells(capacity) * 8),
       sequences: new SharedArrayBuffer(sequenceCells(maxAssociations) * 8),
-      fromStreams: PacketRing.allocate(RING_BYTES),
-      toStreams: PacketRing.allocate(RING_BYTES),
+      ...this.rings.memory,
     }
     this.totals = new Float64Array(this.memory.totals)
-    const copy = nativeCopy()
-    this.toWorker = new PacketRing(this.memory.fromStreams, copy)
-    this.fromWorker = new PacketRing(this.memory.toStreams, copy)
     this.fromStreams = new PacketBatch({ slotBytes: Math.max(2048, mtu) })
-    this.notify.onSignal(this.handOut)
-    this.handOut()
+    this.notify.onSignal(this.rings.handOut)
     this.worker = this.spawn()
     this.looks = setInterval(() => this.look(), LOOK_INTERVAL_MS)
     this.looks.unref()
@@ -162,12 +159,11 @@ export class WorkerDriver implements DataPlane {
 
   /** Takes the packet of one slot, for `publishStreamPackets` to let the worker know. */
   pushStreamPacket(batch: PacketBatch, slot: number): void {
-    this.toWorker.push(batch.bytes, batch.offsets[slot]!, batch.lengths[slot]!, batch.owners[slot]!)
+    this.rings.push(batch, slot)
   }
 
   publishStreamPackets(): void {
-    // One wakeup for all that this turn of the loop reads.
-    this.handingIn ??= setImmediate(this.handIn)
+    if (!this.isStopped) this.rings.publish()
   }
 
   traffic(session: number, carrier: Carrier): Traffic {
@@ -178,7 +174,7 @@ export class WorkerDriver implements DataPlane {
     const { latest, before } = this
     // Before a worker is at work its first report has come, or there was one before it.
     const stats = before && latest ? addStats(before, latest) : (latest ?? before)!
-    const dropped = this.toWorker.dropped + this.fromWorker.dropped
+    const { dropped } = this.rings
     if (dropped === 0) return stats
     // What found no room on its way from one thread to the other.
     return { ...stats, drops: { ...stats.drops, [queueFull]: (stats.drops[queueFull] ?? 0) + dropped } }
@@ -188,13 +184,19 @@ export class WorkerDriver implements DataPlane {
     if (this.isStopped) return
     this.isStopped = true
     clearInterval(this.looks)
-    clearTimeout(this.handOutSoon)
+    this.rings.close()
     await this.finishCommands()
     const ended = this.worker.terminate()
     this.wake.signal()
     await ended
     if (!this.hands.wake) this.wake.close()
     this.notify.close()
+  }
+
+  /** Which of several it is, for the log. */
+  private get place(): { readonly worker?: number } {
+    const { mesh } = this.hands
+    return mesh ? { worker: mesh.self } : {}
   }
 
   private post(commands: readonly PlaneCommand[]): void {
@@ -216,39 +218,13 @@ export class WorkerDriver implements DataPlane {
     if (Atomics.exchange(this.status, StatusWord.waits, 0) === 1) this.wake.signal()
   }
 
-  /** Lets the worker see the packets of stream channels. */
-  private readonly handIn = (): void => {
-    this.handingIn = undefined
-    if (this.isStopped) return
-    this.toWorker.publish()
-    this.wakeUp()
-  }
-
-  /** Packets for stream channels. */
-  private readonly handOut = (): void => {
-    if (this.isStopped) return
-    const { host } = this.hands
-    let packets = 0
-    do {
-      this.fromWorker.drain((bytes, offset, length, session) => {
-        packets++
-        host.sendOnStream(session, bytes, offset, length)
-        return true
-      })
-      if (packets >= BULK_PACKETS) {
-        if (this.handOutSoon) this.handOutSoon.refresh()
-        else this.handOutSoon = setTimeout(this.handOut, BULK_PAUSE_MS)
-        return
-      }
-    } while (!this.fromWorker.willWait())
-  }
-
   private spawn(): Worker {
     const { device, socket, gso, records, mesh } = this.hands
     // Of its own, so that nothing of the one before is taken for its life.
     const status = new SharedArrayBuffer(STATUS_WORDS * 4)
     this.status = new Int32Array(status)
-    this.watch = new HeartbeatWatch(MOST_LOOKS)
+    this.watch = new HeartbeatWatch()
+    this.isEnding = false
     const start: WorkerStart = {
       settings: this.settings,
       device,
@@ -265,8 +241,9 @@ export class WorkerDriver implements DataPlane {
     worker.on('message', (report: WorkerReport) => this.handleReport(worker, report))
     worker.on('error', error => {
       this.failure = error
+      this.thrown = error
     })
-    worker.on('exit', () => this.handleExit(worker))
+    worker.on('exit', code => this.handleExit(worker, code))
     return worker
   }
 
@@ -285,47 +262,94 @@ export class WorkerDriver implements DataPlane {
     }
   }
 
-  /** Only a worker that has begun is watched: to begin takes longer than a beat. */
   private look(): void {
-    const beat = Atomics.load(this.status, StatusWord.heartbeat)
-    if (this.isStopped || this.isLost || beat === 0 || !this.watch.look(beat)) return
-    this.watch = new HeartbeatWatch(Number.POSITIVE_INFINITY)
-    this.failure = new Error('it does not answer')
+    const { status, isStopped, isLost, isEnding } = this
+    if (isStopped || isLost || isEnding) return
+    const heartbeat = Atomics.load(status, StatusWord.heartbeat)
+    const state = this.watch.look(heartbeat, threadActivity(Atomics.load(status, StatusWord.thread)))
+    if (state === 'starved') this.noteStarved()
+    if (!isFault(state)) return
+    this.isEnding = true
+    this.failure = new Error(`it ${faultText[state]}`)
     const { worker } = this
     const giveUp = setTimeout(() => this.fail(planeError("hangs and can't be ended")), END_TIMEOUT_MS)
     void worker.terminate().finally(() => clearTimeout(giveUp))
     this.wake.signal()
   }
 
-  private handleExit(worker: Worker): void {
+  private noteStarved(): void {
+    const { clock, log } = this.hands
+    const now = clock.now()
+    if (now < this.starvedTold + STARVED_INTERVAL_MS) return
+    this.starvedTold = now
+    log.warn('the data plane gets too little processor time: the machine is overloaded', this.place)
+  }
+
+  private handleExit(worker: Worker, code: number): void {
     if (this.isStopped || this.isLost || worker !== this.worker) return
-    const { host, clock, log, mesh } = this.hands
-    const reason = this.failure?.message ?? 'it has ended'
+    const { host, clock } = this.hands
+    const failure = this.failure ?? new Error(`its thread has ended with code ${code}`)
     this.failure = undefined
     if (!this.latest && this.restarts === 0) return
-    if (!this.limit.allows(clock.now())) {
-      this.fail(planeError(`dies again and again: ${reason}`))
+    const now = clock.now()
+    if (!this.limit.allows(now)) {
+      const often = `${this.limit.recent} times within ${RESTARTS_WITHIN_MS / 1000} s`
+      this.fail(planeError(`dies again and again, ${often}; the last time: ${failure.message}`, failure))
       return
     }
-    this.restarts++
-    log.error('the data plane died and is started anew', {
-      ...(mesh && { worker: mesh.self }),
-      reason,
-      restarts: this.restarts,
-    })
+    const flows = this.latest?.translator?.sessions ?? 0
     if (this.latest) this.before = this.before ? addStats(this.before, this.latest) : this.latest
     this.latest = undefined
     // Nothing more comes of sessions that it was to remove.
-    for (const session of this.leaving) host.handleEvent({ type: 'session-removed', session }, clock.now())
+    for (const session of this.leaving) host.handleEvent({ type: 'session-removed', session }, now)
     this.leaving.clear()
     this.worker = this.spawn()
+    const sent = this.restore()
+    this.rings.takeOver()
+    this.noteRestart(failure, flows, sent)
+  }
+
+  /** Tells the successor what it must know. Returns how much of each kind. */
+  private restore(): { readonly sessions: number; readonly associations: number } {
+    const sent = { sessions: 0, associations: 0 }
     let commands: PlaneCommand[] = []
-    for (const command of host.restore()) {
+    for (const command of this.hands.host.restore()) {
+      if (command.type === 'install-session') sent.sessions++
+      if (command.type === 'install-association') sent.associations++
       if (commands.push(command) < COMMANDS_TOGETHER) continue
       this.post(commands)
       commands = []
     }
     if (commands.length > 0) this.post(commands)
+    return sent
+  }
+
+  /** Why, how often, and what goes on and what is lost; then, when the new one is at work, how long there was none. */
+  private noteRestart(
+    failure: Error,
+    flows: number,
+    { sessions, associations }: ReturnType<typeof this.restore>,
+  ): void {
+    const { clock, log } = this.hands
+    const { restarts: before, limit, place, worker, settings } = this
+    const since = clock.now()
+    this.restarts = before + 1
+    this.lastRestart = { at: clock.wallClock(), reason: failure.message, ...place }
+    log.error('the data plane died and is started anew', {
+      ...place,
+      reason: failure.message,
+      // Of what was thrown there: where.
+      ...(this.thrown === failure && { stack: failure.stack }),
+      restarts: this.restarts,
+      recent: `${limit.recent} of at most ${MOST_RESTARTS} within ${RESTARTS_WITHIN_MS / 1000} s`,
+      sessionsKept: sessions,
+      associationsKept: associations,
+      ...(settings.translation && { flowsLost: flows }),
+    })
+    worker.once('message', () => {
+      const milliseconds = Math.round(clock.now() - since)
+      if (worker === this.worker) log.info('the data plane is at work again', { ...place, milliseconds })
+    })
   }
 
   private fail(error: Error): void {

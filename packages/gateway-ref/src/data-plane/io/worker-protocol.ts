@@ -54,8 +54,10 @@ export const StatusWord = {
   posted: 2,
   /** Counts those that were carried out. */
   taken: 3,
+  /** The system's number of the worker's thread; 0 where that does not tell. */
+  thread: 4,
 } as const
-export const STATUS_WORDS = 4
+export const STATUS_WORDS = 5
 
 /** What a worker posts. */
 export interface WorkerReport {

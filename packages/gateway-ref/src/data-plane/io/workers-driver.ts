@@ -3,7 +3,7 @@ import type { Milliseconds } from '@twinbore/core/runtime'
 import { WakeSignal } from '@twinbore/tun/io'
 import type { DeviceHandover } from '../../egress/egress.ts'
 import type { PlaneCommand } from '../commands.ts'
-import type { DataPlane, DataPlaneHost } from '../data-plane.ts'
+import type { DataPlane, DataPlaneHost, PlaneRestart } from '../data-plane.ts'
 import type { PlaneSettings, PlaneStats } from '../engine.ts'
 import type { PlaneEvent } from '../events.ts'
 import { AssociationNumbers } from '../mesh/association-numbers.ts'
@@ -83,6 +83,11 @@ export class WorkersDriver implements DataPlane {
 
   get restarts(): number {
     return this.drivers.reduce((sum, { restarts }) => sum + restarts, 0)
+  }
+
+  get lastRestart(): PlaneRestart | undefined {
+    const restarts = this.drivers.flatMap(({ lastRestart }) => lastRestart ?? [])
+    return restarts.sort((a, b) => b.at - a.at)[0]
   }
 
   command(command: PlaneCommand): void {
