@@ -3,15 +3,19 @@
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type LabCertificates, makeCertificates } from '../lab/certificates.ts'
+import { startFailingGateway, statsOf, type ToldStats } from '../lab/failing-gateway.ts'
 import { corporateAddress, gatewayAddress, gatewayInsideAddress, LabNetwork } from '../lab/lab-network.ts'
 import type { LabProcess } from '../lab/lab-process.ts'
 import { needs } from '../lab/needs.ts'
 import { connectOpenconnect, tunnelAddresses } from '../lab/openconnect.ts'
-import { download, ping, startFileServer, upload } from '../lab/traffic.ts'
-import { configureGateway, pool, pool6, port } from '../lab/twinbore.ts'
+import { PortRewriter } from '../lab/port-rewriter.ts'
+import { download, ping, reach, startFileServer, startPing, upload } from '../lab/traffic.ts'
+import { configureGateway, pool, pool6, port, startClient } from '../lab/twinbore.ts'
 import { Workspace } from '../lab/workspace.ts'
 
 const failingGateway = fileURLToPath(new URL('../lab/failing-gateway.mjs', import.meta.url))
+/** Ports that a client may come to have: that all of them are one worker's happens once in 16 million times. */
+const outsidePorts = Array.from({ length: 24 }, (_, n) => 20_001 + 7 * n)
 const megabyte = 1024 * 1024
 const clientCount = 4
 
@@ -192,6 +196,110 @@ needs(
       const seen = (name: string) => Number(new RegExp(`counter ${name} \\{\\s*packets (\\d+)`).exec(counters)![1])
       expect(seen('gateway')).toBeGreaterThan(10_000)
       expect(seen('pool')).toBe(0)
+    })
+  })
+
+  describe('and a client of ours whose port changes', () => {
+    let network: LabNetwork
+    let workspace: Workspace
+    let gateway: LabProcess
+    let client: LabProcess
+    let rewriter: PortRewriter
+    let mark: number
+
+    beforeAll(async () => {
+      workspace = new Workspace()
+      network = await LabNetwork.create()
+      const certificates = await makeCertificates(workspace)
+      const config = await configureGateway(workspace, {
+        certificates,
+        config: {
+          egress: { mode: 'translate' },
+          // Transfers last long enough to roam meanwhile, however fast the machine is.
+          session: { dpdSeconds: 30, rate: { upload: '40 Mbit/s', download: '40 Mbit/s' } },
+          dataPlane: { driver: 'worker', workers: 2 },
+        },
+      })
+      gateway = await startFailingGateway(network, config)
+      await startFileServer(network)
+      const url = `https://${gatewayAddress}`
+      client = startClient(network, { url, user: 'alice', password: 'secret', serverPin: certificates.gatewayPin })
+      await client.waitFor(/datagram channel established/)
+      await client.waitFor(/data goes by the datagram channel/)
+      await reach(network, corporateAddress)
+      rewriter = await PortRewriter.open(network, port)
+      mark = client.mark
+    })
+    afterAll(async () => {
+      await network?.close()
+      workspace?.remove()
+    })
+
+    /** Has the client come from port after port, while it speaks all the time, until something is so. */
+    async function roamUntil(isEnough: (before: ToldStats, now: ToldStats) => boolean): Promise<void> {
+      const pings = startPing(network, corporateAddress)
+      for (let outside = outsidePorts.shift(); outside !== undefined; outside = outsidePorts.shift()) {
+        const before = await statsOf(gateway)
+        await rewriter.use(outside)
+        let now = before
+        while (now.datagram!['endpoint-changes'] === before.datagram!['endpoint-changes']) {
+          await pause()
+          now = await statsOf(gateway)
+        }
+        if (!isEnough(before, now)) continue
+        await pings.stop('SIGINT')
+        return
+      }
+      throw new Error('all ports are of one worker')
+    }
+    const pause = () => new Promise(resolve => setTimeout(resolve, 20))
+    const isElsewhere = (before: ToldStats, now: ToldStats) => now.roaming!.adopted > before.roaming!.adopted
+    const isAtHome = (before: ToldStats, now: ToldStats) => !isElsewhere(before, now)
+
+    async function expectSameAssociation(): Promise<void> {
+      expect((await statsOf(gateway)).datagram!['handshakes-completed']).toBe(1)
+      expect((await statsOf(gateway)).sessions).toBe(1)
+      expect(client.output.slice(mark)).not.toMatch(/established|renewed|lost/)
+    }
+
+    test.each([
+      ['up', upload],
+      ['down', download],
+    ] as const)('a transfer goes on when it comes to arrive at the other worker: %s', async (_, move) => {
+      const bytes = 60 * megabyte
+      const before = await statsOf(gateway)
+      let isOver = false
+      const transfer = move(network, bytes).finally(() => {
+        isOver = true
+      })
+      await roamUntil(isElsewhere)
+      expect(isOver).toBe(false)
+      const result = await transfer
+      expect(result).toMatchObject({ bytes, here: result.there })
+      expect(client.output.slice(mark)).not.toMatch(/goes by the stream/)
+      const now = await statsOf(gateway)
+      console.log(`${JSON.stringify(before.roaming)} -> ${JSON.stringify(now.roaming)}`)
+      expect(now.roaming!.handedOver - before.roaming!.handedOver).toBeGreaterThan(100)
+      await expectSameAssociation()
+    })
+
+    test('it may come back to the worker that knows it', async () => {
+      await roamUntil(isAtHome)
+      // The other one is told, and tells its counters a moment later.
+      while ((await statsOf(gateway)).roaming!.endpoints > 0) await pause()
+      const before = await statsOf(gateway)
+      expect((await ping(network, corporateAddress, { count: 5 })).received).toBeGreaterThanOrEqual(4)
+      expect((await statsOf(gateway)).roaming!.handedOver).toBe(before.roaming!.handedOver)
+      await expectSameAssociation()
+    })
+
+    test.each([0, 1])('either of both workers may die: %i', async worker => {
+      if (worker === 0) await roamUntil(isElsewhere)
+      const since = gateway.mark
+      gateway.write(`exit 0 ${worker}\n`)
+      await gateway.waitFor(/replaced after (\d+) ms/, { since })
+      expect((await ping(network, corporateAddress, { count: 5 })).received).toBeGreaterThanOrEqual(4)
+      await expectSameAssociation()
     })
   })
 })

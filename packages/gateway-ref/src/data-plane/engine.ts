@@ -60,7 +60,7 @@ export interface PlaneStats {
   readonly datagram: DtlsStats | undefined
   readonly translator: PatStats | undefined
   /** Clients that moved from worker to worker, where there are several. */
-  readonly roaming?: RoamingStats | undefined
+  readonly roaming: RoamingStats | undefined
 }
 
 /**

@@ -187,13 +187,13 @@ export class GatewayDataPlane {
     }
   }
 
-  /** How many packets and super-packets the last `pumpMesh` took. */
+  /** How many packets, super-packets, datagrams and notices the last `pumpMesh` took. */
   get handedOver(): number {
     if (!this.handovers) return 0
     const { fromDevice, fromTunnel, toTunnel } = this.handovers.batches
     const roaming = this.options.mesh?.roaming
-    const datagrams = roaming ? roaming.datagrams.count + roaming.offers.count : 0
-    return fromDevice.count + fromTunnel.count + toTunnel.count + datagrams
+    const roamed = roaming ? roaming.datagrams.count + roaming.offers.count + roaming.notices.count : 0
+    return fromDevice.count + fromTunnel.count + toTunnel.count + roamed
   }
 
   /** When `handleDeadline` is due. */

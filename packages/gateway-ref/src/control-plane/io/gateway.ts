@@ -52,6 +52,8 @@ export interface GatewayStats {
   readonly datagram: PlaneStats['datagram']
   /** The UDP socket of the datagram channels; absent without them. */
   readonly socket: PlaneStats['socket']
+  /** Clients that are heard by another worker than the one that has their association; absent unless there are several. */
+  readonly roaming: PlaneStats['roaming']
   /** Absent when the kernel translates. */
   readonly translator: PlaneStats['translator']
   /** Absent unless clients' flows leave by sockets. */
@@ -108,7 +110,7 @@ export class Gateway extends EventEmitter<GatewayEvents> implements RunnableGate
     const { running } = this
     if (!running) return undefined
     const { host, plane, listener, egress, streams } = running
-    const { drops, datagram, socket, translator, device } = plane.stats()
+    const { drops, datagram, socket, roaming, translator, device } = plane.stats()
     return {
       sessions: host.size,
       dataPlane: {
@@ -122,6 +124,7 @@ export class Gateway extends EventEmitter<GatewayEvents> implements RunnableGate
       streams: streams.stats(),
       datagram,
       socket,
+      roaming,
       translator,
       sockets: egress instanceof SocketsEgress ? egress.stats() : undefined,
       device,
