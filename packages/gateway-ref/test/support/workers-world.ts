@@ -173,7 +173,7 @@ export class WorkersWorld {
 interface ConnectOptions {
   readonly port?: number
   /** Called before each flight of the handshake. */
-  readonly before?: () => void
+  readonly before?: (client: TestClient) => void
 }
 
 export class TestClient {
@@ -182,7 +182,13 @@ export class TestClient {
   private socket: MemorySocket
   private endpoint: number
 
-  constructor(world: WorkersWorld, session: number, worker: number, port: number, before?: () => void) {
+  constructor(
+    world: WorkersWorld,
+    session: number,
+    worker: number,
+    port: number,
+    before?: (client: TestClient) => void,
+  ) {
     this.world = world
     this.socket = world.udp.open(clientAddress, port)
     this.endpoint = this.socket.endpoints.intern('192.0.2.1', 4430 + worker)
@@ -195,7 +201,7 @@ export class TestClient {
     })
     this.association.start(world.now)
     for (let flight = 0; flight < 6; flight++) {
-      before?.()
+      before?.(this)
       this.drain()
       world.pump()
       this.take()

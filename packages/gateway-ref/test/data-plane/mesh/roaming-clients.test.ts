@@ -137,6 +137,26 @@ describe.each([2, 3])('a client among %i workers', workers => {
     expect(world.roaming(1).adopted).toBe(1)
   })
 
+  test('that moves in the middle of a new handshake goes on with its old association, and the next handshake succeeds', () => {
+    const world = new WorkersWorld(workers)
+    const client = world.connect(0, 0)
+    let flights = 0
+    world.connect(0, 0, {
+      before: renewing => {
+        if (++flights !== 2) return
+        renewing.roam(1, 50_000)
+        client.roam(1, 50_000)
+      },
+    })
+    expect(eventsOf(world, 'association-established')).toHaveLength(1)
+    for (let n = 0; n < 3; n++) expect(ask(world, client, 0)).toEqual(through)
+    expect(world.places.ownerOf(0)).toBe(0)
+    const renewed = world.connect(0, 1, { port: 50_000 })
+    expect(world.places.ownerOf(0)).toBe(1)
+    expect(ask(world, renewed, 0)).toEqual(through)
+    expect(world.roaming(1).endpoints).toBe(0)
+  })
+
   test('leaves nothing behind when its session ends', () => {
     const world = new WorkersWorld(workers)
     const client = world.connect(0, 0)
