@@ -1,5 +1,7 @@
+import { PacketBatch, PacketMemory } from '@twinbore/core/packet'
 import { expect, test } from 'vitest'
 import { nativeCopy } from '../src/io/native-copy.ts'
+import { nativeLibrary } from '../src/io/native-library.ts'
 
 const copy = nativeCopy()
 
@@ -22,4 +24,18 @@ test.each([
 ])('refuses what is beyond an array: to %i from %i, %i bytes', (targetAt, sourceAt, length) => {
   const shared = new Uint8Array(new SharedArrayBuffer(8))
   expect(() => copy(shared, targetAt, new Uint8Array(8), sourceAt, length)).toThrow(RangeError)
+})
+
+test("finds the slabs of batches, those in a memory of WebAssembly's too, where they stay", () => {
+  const memory = PacketMemory.create(65_536)
+  expect(memory).toBeDefined()
+  const batches = [0, 1, 2].map(() => new PacketBatch({ capacity: 2, slotBytes: 1000, memory }))
+  const addresses = () => batches.map(({ bytes }) => nativeLibrary().addressOf(bytes))
+  const before = addresses()
+  // The FFI tells the same of the memory as a whole, which is what some callers ask for.
+  const base = nativeLibrary().addressOf(memory!.buffer)
+  expect(before).toEqual(batches.map(({ bytes }) => base + bytes.byteOffset))
+  for (const [i, { bytes }] of batches.entries()) copy(bytes, 7, Uint8Array.of(i + 1, i + 2), 0, 2)
+  for (const [i, { bytes }] of batches.entries()) expect([...bytes.subarray(6, 10)]).toEqual([0, i + 1, i + 2, 0])
+  expect(addresses()).toEqual(before)
 })

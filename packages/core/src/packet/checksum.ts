@@ -34,8 +34,14 @@ export function checksumAdd(view: DataView, offset: number, length: number, sum 
     at += 2
   }
   if (at < end) total += view.getUint8(at)
-  const swapped = fold((total & 0xffff) + ((total >>> 16) & 0xffff) + Math.floor(total / 2 ** 32))
-  return fold(sum + (swapped >>> 8) + ((swapped & 0xff) << 8))
+  const swapped = checksumFold((total & 0xffff) + ((total >>> 16) & 0xffff) + Math.floor(total / 2 ** 32))
+  return checksumFold(sum + (swapped >>> 8) + ((swapped & 0xff) << 8))
+}
+
+/** Folds a total of sums and 16-bit words, below 2^32, to a sum. */
+export function checksumFold(total: number): number {
+  total = (total & 0xffff) + (total >>> 16)
+  return (total & 0xffff) + (total >>> 16)
 }
 
 /** Turns a sum into the checksum that belongs into a packet. */
@@ -132,7 +138,7 @@ export function verifyTransportChecksum(
 
 /** The checksum after a 16-bit word changed: HC' = ~(~HC + ~m + m') (RFC 1624 §3, equation 3). */
 export function updateChecksum16(checksum: number, before: number, after: number): number {
-  return ~fold((~checksum & 0xffff) + (~before & 0xffff) + after) & 0xffff
+  return ~checksumFold((~checksum & 0xffff) + (~before & 0xffff) + after) & 0xffff
 }
 
 /** The checksum after a 32-bit word at an even distance changed. */
@@ -143,7 +149,7 @@ export function updateChecksum32(checksum: number, before: number, after: number
     ((~before >>> 16) & 0xffff) +
     (after & 0xffff) +
     ((after >>> 16) & 0xffff)
-  return ~fold(sum) & 0xffff
+  return ~checksumFold(sum) & 0xffff
 }
 
 /** The checksum after the 16 bytes of an IPv6 address changed from those at `before` to those at `after` in `afterView`. */
@@ -156,7 +162,7 @@ export function updateChecksum128(
 ): number {
   // Subtracting a sum is adding its complement, for eight words as for one.
   const removed = checksumAdd(view, before, 16)
-  return ~fold((~checksum & 0xffff) + (~removed & 0xffff) + checksumAdd(afterView, after, 16)) & 0xffff
+  return ~checksumFold((~checksum & 0xffff) + (~removed & 0xffff) + checksumAdd(afterView, after, 16)) & 0xffff
 }
 
 /**
@@ -180,9 +186,4 @@ export function updateUdpChecksum128(
   after: number,
 ): number {
   return checksum === 0 ? 0 : updateChecksum128(checksum, view, before, afterView, after) || 0xffff
-}
-
-function fold(sum: number): number {
-  sum = (sum & 0xffff) + (sum >>> 16)
-  return (sum & 0xffff) + (sum >>> 16)
 }

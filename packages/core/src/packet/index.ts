@@ -2,6 +2,7 @@
 
 export { DROP_REASON_COUNT, DropReason, dropReasonName } from './drop-reason.ts'
 export { PacketBatch, type PacketBatchOptions, Verdict } from './packet-batch.ts'
+export { PacketMemory } from './packet-memory.ts'
 
 // The door, and where the transport header is.
 

@@ -8,7 +8,7 @@ import {
 } from '@twinbore/core/packet'
 import type { Milliseconds } from '@twinbore/core/runtime'
 import { coalescePackets, type PacketDevice } from '@twinbore/tun'
-import { deviceLayout } from '../data-plane/device-layout.ts'
+import { deviceLayout, withMemory } from '../data-plane/device-layout.ts'
 import { MtuGate } from '../data-plane/mtu-gate.ts'
 import { Carrier, type SessionEntry, SessionTable } from '../data-plane/session-table.ts'
 import { type DatagramPath, type TunnelOutlets, TunnelSide } from '../data-plane/tunnel-side.ts'
@@ -47,7 +47,7 @@ export class ClientDataPlane {
   private lease: SessionEntry
 
   constructor(options: ClientDataPlaneOptions) {
-    const { batch = {} } = options
+    const batch = withMemory(options.device, options.batch ?? {})
     this.options = options
     this.tunnels = new TunnelSide(this.sessions, options.outlets, batch)
     this.fromStream = new PacketBatch(batch)

@@ -1,4 +1,4 @@
-import type { PacketBatchOptions } from '@twinbore/core/packet'
+import { type PacketBatchOptions, PacketMemory } from '@twinbore/core/packet'
 import type { PacketDevice } from '@twinbore/tun'
 
 /** Super-packets read at once: 2 MB of them stay in the processor's cache until they are cut. */
@@ -16,4 +16,15 @@ export function deviceLayout(device: PacketDevice, batch: PacketBatchOptions): P
   // Not a multiple of the page size either: then all packets would compete for the same lines.
   const slotBytes = Math.ceil(longest / LINE_BYTES) * LINE_BYTES + 2 * LINE_BYTES
   return device.superPackets ? { ...batch, slotBytes, capacity: SUPER_SLOTS } : { ...batch, slotBytes: longest }
+}
+
+/** More than all batches of a data plane take with packets of 9,000 bytes; what is never written to costs nothing. */
+const MEMORY_BYTES = 32 * 2 ** 20
+
+/**
+ * What all batches of a data plane have in common: one memory, in which checksums cost little. A device of single packets makes
+ * no checksum anew, and needs none.
+ */
+export function withMemory(device: PacketDevice, batch: PacketBatchOptions): PacketBatchOptions {
+  return device.superPackets ? { ...batch, memory: PacketMemory.create(MEMORY_BYTES) } : batch
 }

@@ -3,7 +3,7 @@ import { checkPackets, clampMssToMtus, DropReason, PacketBatch, type PacketBatch
 import type { Milliseconds } from '@twinbore/core/runtime'
 import type { PatOutput } from '@twinbore/pat'
 import { coalescePackets, type PacketDevice } from '@twinbore/tun'
-import { deviceLayout } from './device-layout.ts'
+import { deviceLayout, withMemory } from './device-layout.ts'
 import { FairShares } from './fair-shares.ts'
 import { guardIngress } from './ingress-guard.ts'
 import { Handovers } from './mesh/handovers.ts'
@@ -89,7 +89,8 @@ export class GatewayDataPlane {
   private destinations: RouteTable
 
   constructor(options: GatewayDataPlaneOptions) {
-    const { sessions, outlets, gatewayAddresses, batch = {} } = options
+    const { sessions, outlets, gatewayAddresses } = options
+    const batch = withMemory(options.device, options.batch ?? {})
     this.options = options
     this.destinations = options.destinations
     this.tunnels = new TunnelSide(sessions, outlets, batch, { queues: new SendQueues(), rates: options.rates })

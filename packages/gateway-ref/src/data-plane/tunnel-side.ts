@@ -52,6 +52,8 @@ export interface TunnelSideLimits {
 /** How many packets are sealed at once: more than the records of two full trains, few enough for the processor's cache. */
 const OUTGOING_SLOTS = 128
 
+const layoutFields = ['capacity', 'slotBytes', 'headroom', 'tailroom', 'sharedBytes'] as const
+
 /** A socket without room is tried again after this; what it holds then lasts for longer, also at 1 Gbit/s. */
 const RETRY_MS = 1
 
@@ -85,6 +87,7 @@ export class TunnelSide {
   /** When the socket may have room again. */
   private retryAt: Milliseconds = 0
   private incoming: PacketBatch
+  private layout: PacketBatchOptions
   private layoutOf: DatagramSocket | undefined
 
   /**
@@ -101,7 +104,8 @@ export class TunnelSide {
     this.sessions = sessions
     this.outlets = outlets
     this.options = batch
-    this.incoming = new PacketBatch({ ...batch, capacity: 1 })
+    this.layout = { ...batch, capacity: 1 }
+    this.incoming = new PacketBatch(this.layout)
     this.outgoing = new PacketBatch({ ...batch, capacity: OUTGOING_SLOTS })
     this.toStream = new PacketBatch({ ...batch, capacity: OUTGOING_SLOTS / 8 })
     this.control = new PacketBatch({ ...batch, capacity: 1 })
@@ -254,13 +258,16 @@ export class TunnelSide {
     }
   }
 
-  /** Makes the batch that the socket fills best. */
+  /** Makes the batch that the socket fills best, unless that of the socket before is the same. */
   private layOut(socket: DatagramSocket): void {
-    const { drops } = this.incoming
     const slotBytes = Math.max(this.outgoing.slotBytes, socket.batch.slotBytes ?? 0)
-    this.incoming = new PacketBatch({ ...this.options, ...socket.batch, slotBytes })
-    this.incoming.drops.set(drops)
+    const layout = { ...this.options, ...socket.batch, slotBytes }
     this.layoutOf = socket
+    if (layoutFields.every(field => layout[field] === this.layout[field])) return
+    const { drops } = this.incoming
+    this.layout = layout
+    this.incoming = new PacketBatch(layout)
+    this.incoming.drops.set(drops)
   }
 
   /** Sends a control frame through a datagram channel. */

@@ -11,6 +11,8 @@ export interface HostFacts {
   readonly datagrams: DatagramSupport
   readonly records: RecordProtectionSupport
   readonly streams: StreamCipherSupport
+  /** Why checksums are added up by JavaScript. */
+  readonly checksums: string | undefined
   readonly nft: string | undefined
   readonly ports: readonly { readonly name: string; readonly obstacle: string | undefined }[]
 }
@@ -34,7 +36,7 @@ export interface Finding {
 
 /** What a host offers a gateway, and what is used where it offers less: one finding a line. */
 export function findingsOf(facts: HostFacts, { mode, driver, workers = 1, wanted }: Intent): Finding[] {
-  const { ffi, tun, datagrams, records, streams, nft, ports } = facts
+  const { ffi, tun, datagrams, records, streams, checksums, nft, ports } = facts
   const needsTun = mode === 'translate' || mode === 'kernel'
   const findings: Finding[] = []
   const add = (name: string, obstacle: string | undefined, isNeeded: boolean, good: string, instead: string) => {
@@ -75,6 +77,7 @@ export function findingsOf(facts: HostFacts, { mode, driver, workers = 1, wanted
   add('DTLS records', recordsLess, false, "libcrypto's record mode", `${instead[records.kind]} is used`)
   const streamsLess = streams.kind === 'evp' ? undefined : (streams.reason ?? streams.kind)
   add('TLS records', streamsLess, false, 'libcrypto', 'node:crypto is used')
+  add('checksums', checksums, false, 'WebAssembly', 'JavaScript is used')
   for (const { name, obstacle } of ports) add(name, obstacle, true, 'free', '')
   if (wanted) findings.push(...switchedOff(wanted))
   findings.push(driverFinding(facts, mode, driver, workers))

@@ -14,6 +14,7 @@ const all: HostFacts = {
   datagrams: { native: true, gso: true, gro: true },
   records: { kind: 'tls-mode' },
   streams: { kind: 'evp' },
+  checksums: undefined,
   nft: undefined,
   ports: [
     { name: 'TCP 443', obstacle: undefined },
@@ -26,6 +27,7 @@ const nothing: HostFacts = {
   datagrams: { native: false, gso: false, gro: false, reason: 'no build of koffi' },
   records: { kind: 'node', reason: "libcrypto can't be called" },
   streams: { kind: 'node', reason: "libcrypto can't be called" },
+  checksums: 'WebAssembly is not defined',
   nft: "the program 'nft' is missing",
   ports: [],
 }

@@ -8,6 +8,7 @@ import {
   Ipv6Field,
   isIpv6ExtensionHeader,
   type PacketBatch,
+  pseudoHeaderSum,
   TCP_HEADER_BYTES,
   TcpField,
   TcpFlag,
@@ -15,7 +16,6 @@ import {
   UDP_HEADER_BYTES,
   UdpField,
   verifyIpv4HeaderChecksum,
-  verifyTransportChecksum,
 } from '@twinbore/core/packet'
 
 /** Of a packet that may be of any flow between its addresses, as ports can't be told or the header isn't plain. */
@@ -127,5 +127,7 @@ export function isIntact(batch: PacketBatch, slot: number, transport: number, pr
   // That of the IP header is known to be right where `checkPackets` has noted a location.
   if (transport === IPV4_HEADER_BYTES && batch.locations[slot] === 0 && !verifyIpv4HeaderChecksum(view, at))
     return false
-  return verifyTransportChecksum(view, at, at + transport, batch.lengths[slot]! - transport, protocol)
+  // "None" is no valid checksum here: `canBegin` and `continues` have refused it.
+  const length = batch.lengths[slot]! - transport
+  return batch.sumAt(at + transport, length, pseudoHeaderSum(view, at, protocol, length)) === 0xffff
 }

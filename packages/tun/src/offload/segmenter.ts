@@ -2,12 +2,14 @@ import {
   checksumAdd,
   checksumFieldOffset,
   checksumFinish,
+  checksumFold,
   DropReason,
   IPV6_HEADER_BYTES,
   IpProtocol,
   Ipv4Field,
   Ipv6Field,
   ipVersion,
+  ipv4HeaderLength,
   isFragment,
   locateTransport,
   type PacketBatch,
@@ -15,13 +17,11 @@ import {
   TCP_HEADER_BYTES,
   TcpField,
   TcpFlag,
-  tcpFlags,
   tcpHeaderLength,
   transportOffset,
   transportProtocol,
   UDP_HEADER_BYTES,
   UdpField,
-  writeIpv4HeaderChecksum,
 } from '@twinbore/core/packet'
 
 /** Flags that only the last packet of a super-packet has, and the one that only its first has. */
@@ -50,8 +50,9 @@ export class Segmenter {
   /** Whether checksums are made anew; else they are kept, or completed from the partial one. */
   private cuts = false
   private completes = false
-  /** The pseudo header's sum without the length. */
-  private pseudoSum = 0
+  /** Sums of what all packets' headers have in common: of IPv4, and of the transport with its pseudo header. */
+  private ipv4Sum = 0
+  private transportSum = 0
   private segmentBytes = 0
   private payloadLeft = 0
   private index = 0
@@ -81,7 +82,7 @@ export class Segmenter {
     if (this.cuts) {
       this.segmentBytes = batch.segmentBytes[slot]!
       if (this.segmentBytes === 0) return false
-      this.pseudoSum = pseudoHeaderSum(batch.view, this.offset, this.protocol, 0)
+      this.sumHeaders(batch.view)
     }
     this.source = batch
     this.payloadLeft = length - this.headerBytes
@@ -108,9 +109,9 @@ export class Segmenter {
       this.payloadLeft -= bytes
       const at = into.offsets[slot]!
       copyHeaders(source.view, this.offset, into.view, at, this.headerBytes)
-      this.copyPayload(source, into.bytes, at + this.headerBytes, bytes)
-      if (this.cuts) this.finishHeaders(into.view, at, bytes)
-      else if (this.completes) this.completeChecksum(into.view, at, bytes)
+      const sum = this.copyPayload(source, into, at + this.headerBytes, bytes)
+      if (this.cuts) this.finishHeaders(into.view, at, bytes, sum)
+      else if (this.completes) this.completeChecksum(into, at, sum)
       this.index++
     } while (this.payloadLeft > 0)
     this.source = undefined
@@ -130,59 +131,97 @@ export class Segmenter {
     return headerLength < TCP_HEADER_BYTES || headerLength > room ? -1 : this.transportAt + headerLength
   }
 
-  /** The next `length` bytes of payload, from as many pieces as it takes. */
-  private copyPayload(source: PacketBatch, target: Uint8Array, to: number, length: number): void {
-    while (length > 0) {
+  /** Adds up the headers without the fields that `finishHeaders` writes: adding a complement takes a field out. */
+  private sumHeaders(view: DataView): void {
+    const { offset } = this
+    const transport = offset + this.transportAt
+    if (ipVersion(view, offset) === 4) {
+      const length = view.getUint16(offset + Ipv4Field.totalLength)
+      const identification = view.getUint16(offset + Ipv4Field.identification)
+      const checksum = view.getUint16(offset + Ipv4Field.checksum)
+      const without = 3 * 0xffff - length - identification - checksum
+      this.ipv4Sum = checksumAdd(view, offset, ipv4HeaderLength(view, offset), without)
+    }
+    let without = 0xffff - view.getUint16(transport + checksumFieldOffset(this.protocol))
+    if (this.protocol === IpProtocol.tcp) {
+      const sequence = view.getUint32(transport + TcpField.sequenceNumber)
+      const flags = view.getUint16(transport + TcpField.dataOffset)
+      without += 3 * 0xffff - (sequence >>> 16) - (sequence & 0xffff) - flags
+    } else without += 0xffff - view.getUint16(transport + UdpField.length)
+    const pseudoSum = pseudoHeaderSum(view, offset, this.protocol, 0)
+    this.transportSum = checksumAdd(view, transport, this.headerBytes - this.transportAt, pseudoSum + without)
+  }
+
+  /** Copies the next `length` bytes of payload, from as many pieces as it takes. Returns their sum where a checksum needs it. */
+  private copyPayload(source: PacketBatch, into: PacketBatch, to: number, length: number): number {
+    if (length <= this.pieceLeft) {
+      const from = this.pieceAt
+      this.pieceAt += length
+      this.pieceLeft -= length
+      if (this.headerBytes > 0) return into.copyAndSum(source, from, to, length)
+      into.copyFrom(source, from, to, length)
+      return 0
+    }
+    const begin = to
+    const end = to + length
+    while (to < end) {
       if (this.pieceLeft === 0) {
         const next = source.next[this.piece]!
         // A chain shorter than the slot's length is a mistake of its maker; the packet is refused by its receiver.
-        if (next === -1) return void target.fill(0, to, to + length)
+        if (next === -1) {
+          into.bytes.fill(0, to, end)
+          break
+        }
         this.piece = next
         this.pieceAt = source.offsets[next]!
         this.pieceLeft = source.lengths[next]!
         continue
       }
-      const bytes = Math.min(length, this.pieceLeft)
-      // One short-lived view a piece: two thirds of the time that a loop over words takes.
-      target.set(source.bytes.subarray(this.pieceAt, this.pieceAt + bytes), to)
+      const bytes = Math.min(end - to, this.pieceLeft)
+      into.copyFrom(source, this.pieceAt, to, bytes)
       this.pieceAt += bytes
       this.pieceLeft -= bytes
       to += bytes
-      length -= bytes
     }
+    // Pieces may be of odd length, so that their sums can't be added.
+    return this.headerBytes > 0 ? into.sumAt(begin, length) : 0
   }
 
   /** Turns the copied headers at `at` into those of packet number `index`, with `bytes` of payload behind them. */
-  private finishHeaders(view: DataView, at: number, bytes: number): void {
+  private finishHeaders(view: DataView, at: number, bytes: number, payloadSum: number): void {
     const transport = at + this.transportAt
     const transportBytes = this.headerBytes - this.transportAt + bytes
     if (ipVersion(view, at) === 4) {
-      view.setUint16(at + Ipv4Field.totalLength, this.headerBytes + bytes)
-      const identification = view.getUint16(at + Ipv4Field.identification)
-      view.setUint16(at + Ipv4Field.identification, identification + this.index)
-      writeIpv4HeaderChecksum(view, at)
+      const length = this.headerBytes + bytes
+      const identification = (view.getUint16(at + Ipv4Field.identification) + this.index) & 0xffff
+      view.setUint16(at + Ipv4Field.totalLength, length)
+      view.setUint16(at + Ipv4Field.identification, identification)
+      const sum = checksumFold(this.ipv4Sum + length + identification)
+      view.setUint16(at + Ipv4Field.checksum, checksumFinish(sum))
     } else {
       view.setUint16(at + Ipv6Field.payloadLength, this.headerBytes + bytes - IPV6_HEADER_BYTES)
     }
+    // The headers are a multiple of two bytes: the payload's sum can be added to theirs. The length is in the pseudo header.
+    let total = this.transportSum + payloadSum + transportBytes
     if (this.protocol === IpProtocol.tcp) {
-      const sequence = view.getUint32(transport + TcpField.sequenceNumber)
-      view.setUint32(transport + TcpField.sequenceNumber, sequence + this.index * this.segmentBytes)
-      const flags = tcpFlags(view, transport)
+      const sequence = view.getUint32(transport + TcpField.sequenceNumber) + this.index * this.segmentBytes
+      view.setUint32(transport + TcpField.sequenceNumber, sequence)
       const cleared = (this.payloadLeft > 0 ? lastFlags : 0) | (this.index > 0 ? firstFlags : 0)
-      view.setUint8(transport + TcpField.flags, flags & ~cleared)
+      const flags = view.getUint16(transport + TcpField.dataOffset) & ~cleared
+      view.setUint16(transport + TcpField.dataOffset, flags)
+      total += (sequence >>> 16) + (sequence & 0xffff) + flags
     } else {
       view.setUint16(transport + UdpField.length, transportBytes)
+      total += transportBytes
     }
-    const field = transport + checksumFieldOffset(this.protocol)
-    view.setUint16(field, 0)
-    this.writeChecksum(view, field, checksumAdd(view, transport, transportBytes, this.pseudoSum + transportBytes))
+    this.writeChecksum(view, transport + checksumFieldOffset(this.protocol), checksumFold(total))
   }
 
   /** The field holds the pseudo header's sum: what it covers, itself included, only has to be added up and inverted. */
-  private completeChecksum(view: DataView, at: number, bytes: number): void {
+  private completeChecksum(into: PacketBatch, at: number, payloadSum: number): void {
     const transport = at + this.transportAt
-    const sum = checksumAdd(view, transport, this.headerBytes - this.transportAt + bytes)
-    this.writeChecksum(view, transport + checksumFieldOffset(this.protocol), sum)
+    const sum = into.sumAt(transport, this.headerBytes - this.transportAt, payloadSum)
+    this.writeChecksum(into.view, transport + checksumFieldOffset(this.protocol), sum)
   }
 
   private writeChecksum(view: DataView, field: number, sum: number): void {
@@ -199,6 +238,6 @@ export class Segmenter {
 /** Headers are short and a multiple of two bytes: words one by one are quicker than a view. */
 function copyHeaders(from: DataView, at: number, to: DataView, toAt: number, length: number): void {
   let i = 0
-  for (; i + 4 <= length; i += 4) to.setUint32(toAt + i, from.getUint32(at + i))
+  for (; i + 4 <= length; i += 4) to.setUint32(toAt + i, from.getUint32(at + i, true), true)
   for (; i < length; i++) to.setUint8(toAt + i, from.getUint8(at + i))
 }

@@ -1,6 +1,6 @@
 // Random traffic -> coalesced -> written as virtio does -> cut by an independent reference: byte for byte what it was.
 // The long form: FUZZ_RUNS=20000 FUZZ_SEED=... npx vitest run --project unit packages/tun/test/offload
-import { checkPackets, PacketBatch, Verdict } from '@twinbore/core/packet'
+import { checkPackets, PacketBatch, PacketMemory, Verdict } from '@twinbore/core/packet'
 import { type Random, randomBelow, seededRandom } from '@twinbore/core/runtime'
 import { expect, test } from 'vitest'
 import { coalescePackets } from '../../src/offload/coalesce.ts'
@@ -14,9 +14,14 @@ const runs = Number(process.env.FUZZ_RUNS ?? 100)
 const timeout = 30_000
 const firstSeed = Number(process.env.FUZZ_SEED ?? 1)
 
-/** The batch as a tunnel would fill it: packets all over the shared part of the slab, some slots of no concern. */
+/**
+ * The batch as a tunnel would fill it: packets all over the shared part of the slab, some slots of no concern. Every other one
+ * is in a memory, where WebAssembly adds up.
+ */
 function batchOf(traffic: readonly OwnedPacket[], random: Random): PacketBatch {
-  const batch = new PacketBatch({ capacity: 2 * traffic.length, slotBytes: 1, sharedBytes: 200 * traffic.length })
+  const memory = randomBelow(random, 2) === 0 ? PacketMemory.create(2 ** 18) : undefined
+  const sharedBytes = 200 * traffic.length
+  const batch = new PacketBatch({ capacity: 2 * traffic.length, slotBytes: 1, sharedBytes, memory })
   let at = batch.sharedOffset
   for (const { packet, owner } of traffic) {
     at += randomBelow(random, 5)
@@ -120,7 +125,8 @@ test('the Segmenter gives what the reference gives, chained payload or not, howe
     const batch = batchOf(randomTraffic(random, 8, 100), random)
     coalescePackets(batch, true)
     const expected = written(batch)
-    const output = new PacketBatch({ capacity: 1 + randomBelow(random, 7), slotBytes: 200 })
+    const { memory } = batch
+    const output = new PacketBatch({ capacity: 1 + randomBelow(random, 7), slotBytes: 200, memory })
     const cut: OwnedPacket[] = []
     const take = (): void => {
       for (let slot = 0; slot < output.count; slot++) {
@@ -157,7 +163,7 @@ test('mutated packets never throw, and leave a batch whose chains are whole', { 
     const bytesBefore = batch.lengths.subarray(0, batch.count).reduce((total, length) => total + length, 0)
     coalescePackets(batch, true)
     let covered = 0
-    const output = new PacketBatch({ capacity: 50, slotBytes: 2048 })
+    const output = new PacketBatch({ capacity: 50, slotBytes: 2048, memory: batch.memory })
     for (let slot = 0; slot < batch.count; slot++) {
       if (batch.verdicts[slot] === Verdict.merged) continue
       covered++

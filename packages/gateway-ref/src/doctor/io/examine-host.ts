@@ -1,5 +1,6 @@
 import { createSocket } from 'node:dgram'
 import { createServer } from 'node:net'
+import { PacketMemory } from '@twinbore/core/packet'
 import { recordProtectionSupport } from '@twinbore/dtls/io'
 import { DescriptorWait, datagramSupport, tunSupport } from '@twinbore/tun/io'
 import type { ListenConfig } from '../../config/gateway-config.ts'
@@ -17,6 +18,7 @@ export async function examineHost(listen: ListenConfig | undefined, withDatagram
     datagrams: datagramSupport(),
     records: recordProtectionSupport(),
     streams: streamCipherSupport(),
+    checksums: PacketMemory.obstacle(),
     nft: await nftComplaint(),
     ports: await Promise.all(ports),
   }
