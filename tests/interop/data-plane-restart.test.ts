@@ -100,7 +100,11 @@ needs(
         const over = gateway.waitFor(/its data plane is lost|again and again/, { since })
         const deaths = setInterval(() => gateway.write('throw\n'), 300)
         await over.finally(() => clearInterval(deaths))
-        expect(gateway.output.slice(since)).toMatch(/dies again and again/)
+        expect(gateway.output.slice(since)).toMatch(/dies again and again, 6 times within 30 s; the last time: /)
+        const [last] = logOf(gateway).filter(({ msg }) => msg === 'the data plane died and is given up')
+        expect(last).toMatchObject({ level: 'error', reason: expect.stringMatching(/is not iterable/) })
+        expect(last?.restarts).toBeGreaterThanOrEqual(5)
+        expect(last?.stack).toMatch(/permits/)
         await gateway.waitFor(/gateway stopped/, { since })
       })
       return

@@ -272,7 +272,7 @@ export class WorkerDriver implements DataPlane {
     this.isEnding = true
     this.failure = new Error(`it ${faultText[state]}`)
     const { worker } = this
-    const giveUp = setTimeout(() => this.fail(planeError("hangs and can't be ended")), END_TIMEOUT_MS)
+    const giveUp = setTimeout(() => this.fail(planeError(`${faultText[state]}, and can't be ended`)), END_TIMEOUT_MS)
     void worker.terminate().finally(() => clearTimeout(giveUp))
     this.wake.signal()
   }
@@ -287,12 +287,17 @@ export class WorkerDriver implements DataPlane {
 
   private handleExit(worker: Worker, code: number): void {
     if (this.isStopped || this.isLost || worker !== this.worker) return
-    const { host, clock } = this.hands
+    const { host, clock, log } = this.hands
     const failure = this.failure ?? new Error(`its thread has ended with code ${code}`)
     this.failure = undefined
     if (!this.latest && this.restarts === 0) return
     const now = clock.now()
     if (!this.limit.allows(now)) {
+      log.error('the data plane died and is given up', {
+        ...this.place,
+        ...this.whyOf(failure),
+        restarts: this.restarts,
+      })
       const often = `${this.limit.recent} times within ${RESTARTS_WITHIN_MS / 1000} s`
       this.fail(planeError(`dies again and again, ${often}; the last time: ${failure.message}`, failure))
       return
@@ -337,9 +342,7 @@ export class WorkerDriver implements DataPlane {
     this.lastRestart = { at: clock.wallClock(), reason: failure.message, ...place }
     log.error('the data plane died and is started anew', {
       ...place,
-      reason: failure.message,
-      // Of what was thrown there: where.
-      ...(this.thrown === failure && { stack: failure.stack }),
+      ...this.whyOf(failure),
       restarts: this.restarts,
       recent: `${limit.recent} of at most ${MOST_RESTARTS} within ${RESTARTS_WITHIN_MS / 1000} s`,
       sessionsKept: sessions,
@@ -350,6 +353,11 @@ export class WorkerDriver implements DataPlane {
       const milliseconds = Math.round(clock.now() - since)
       if (worker === this.worker) log.info('the data plane is at work again', { ...place, milliseconds })
     })
+  }
+
+  /** For the log: of what the worker threw also where. */
+  private whyOf(failure: Error): { readonly reason: string; readonly stack?: string | undefined } {
+    return { reason: failure.message, ...(this.thrown === failure && { stack: failure.stack }) }
   }
 
   private fail(error: Error): void {
