@@ -26,6 +26,8 @@ export const DropReason = {
   unexpectedFrame: 21,
   draining: 22,
   refusedOptions: 23,
+  /** Its sender takes more than a fair share of what is overloaded. */
+  unfairShare: 24,
 } as const
 
 export type DropReason = (typeof DropReason)[keyof typeof DropReason]

@@ -62,7 +62,7 @@ export class FairShares {
     return this.isActive
   }
 
-  /** Stage, right behind the source: drops, as `rateLimited`, what is beyond the level. */
+  /** Stage, right behind the source: drops, as `unfairShare`, what is beyond the level. */
   police(batch: PacketBatch, now: Milliseconds): void {
     if (!this.isActive) {
       if (this.standingSince === undefined || now - this.standingSince < PATIENCE_MS) return
@@ -100,7 +100,7 @@ export class FairShares {
     // The packet that reaches the allowance still passes, so that everybody has at least one.
     if (taken - cost >= this.allowance) {
       this.dropped++
-      batch.drop(slot, DropReason.rateLimited)
+      batch.drop(slot, DropReason.unfairShare)
     } else this.passed += cost
   }
 

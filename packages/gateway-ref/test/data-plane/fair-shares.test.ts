@@ -61,7 +61,7 @@ function simulate(rates: readonly number[], milliseconds: number, from: number, 
       }
     }
   }
-  return { senders, dropped: batch.drops[DropReason.rateLimited]! }
+  return { senders, dropped: batch.drops[DropReason.unfairShare]! }
 }
 
 const lossOf = ({ offered, handled }: Sender) => 1 - handled / offered
@@ -111,7 +111,7 @@ describe('nobody is cut down', () => {
       shares.police(batch, now)
       shares.settle(now % 99 === 0, now)
     }
-    expect(batch.drops[DropReason.rateLimited]).toBe(0)
+    expect(batch.drops[DropReason.unfairShare]).toBe(0)
   })
 })
 
@@ -126,7 +126,7 @@ test('the work ends with the overload', () => {
   }
   for (let now = 0; now < 300; now++) turn(now, 64, false)
   expect(shares.active).toBe(true)
-  expect(batch.drops[DropReason.rateLimited]).toBeGreaterThan(0)
+  expect(batch.drops[DropReason.unfairShare]).toBeGreaterThan(0)
   for (let now = 300; now < 1300; now++) turn(now, 2, true)
   expect(shares.active).toBe(false)
 })

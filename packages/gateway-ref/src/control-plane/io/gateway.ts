@@ -43,7 +43,7 @@ export interface GatewayStats {
     /** The last time that it was; absent when it never was. `at`: milliseconds since 1970; `worker`: which of several. */
     readonly lastRestart?: { readonly at: number; readonly reason: string; readonly worker?: number }
   }
-  /** Dropped packets by the name of the reason; reasons without drops are absent. */
+  /** Dropped packets by the name of the reason (`DropReason` of `@twinbore/core/packet`); reasons without drops are absent. */
   readonly drops: Readonly<Record<string, number>>
   readonly control: ReturnType<RunningGateway['listener']['stats']>
   /** Who made the records of the stream channels. */
