@@ -34,7 +34,7 @@ export const tunnel: Bench = {
     family: { type: 'string', value: 'N', help: 'IP version inside the tunnel, 4 or 6 (4)' },
     flows: { type: 'string', value: 'N', help: 'TCP connections at once (1)' },
     udp64: { type: 'boolean', help: '64-byte UDP packets in place of TCP' },
-    egress: { type: 'string', value: 'MODE', help: 'way out of our gateway: translate or kernel (translate)' },
+    egress: { type: 'string', value: 'MODE', help: 'way out of our gateway: translate, kernel or sockets (translate)' },
     aes256: { type: 'boolean', help: 'AES-256-GCM for everyone who has it, in place of what the ends choose' },
     driver: sharedOptions.driver,
     seconds: sharedOptions.seconds(4),
@@ -48,7 +48,7 @@ async function run(words: Words): Promise<void> {
     client: words.choice('client', ['openconnect', 'twinbore'], 'openconnect'),
     stream: words.flag('stream'),
     aes256: words.flag('aes256'),
-    egress: words.choice('egress', ['translate', 'kernel'], 'translate'),
+    egress: words.choice('egress', ['translate', 'kernel', 'sockets'], 'translate'),
     driver: words.choice('driver', drivers, 'auto'),
   }
   const direction = words.choice('direction', ['up', 'down', 'both'], 'both')

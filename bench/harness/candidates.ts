@@ -31,7 +31,7 @@ export interface TunnelSetup {
   readonly stream: boolean
   /** AES-256-GCM in place of what the two ends choose. */
   readonly aes256: boolean
-  readonly egress: 'translate' | 'kernel'
+  readonly egress: 'translate' | 'kernel' | 'sockets'
   readonly driver: Driver
   /** Silence after which a datagram channel is probed. @defaultValue what the programs come with */
   readonly dpdSeconds?: number
@@ -90,6 +90,10 @@ const connectors: Readonly<
       dataPlane: { driver: setup.driver },
       session: dpdSeconds === undefined ? {} : { dpdSeconds },
       datagram: dpdSeconds === undefined ? {} : { dpdSeconds },
+    }
+    if (setup.egress === 'sockets') {
+      // Pings of clients leave by sockets that need no rights, which a new namespace forbids.
+      await network.mustRun('gateway', 'sysctl', ['-qw', 'net.ipv4.ping_group_range=0 2147483647'])
     }
     const gateway = await startBenchGateway(network, await configureGateway(workspace, { certificates, config }))
     return { gateway, ...(await connect(network, certificates.gatewayPin, setup)) }
