@@ -10,8 +10,11 @@ import { openTun, SocketRelay } from '@twinbore/tun/io'
 
 const [name, mtuText, target] = process.argv.slice(2)
 const mtu = Number(mtuText)
-const tun = openTun({ name: name!, mtu })
-const relay = new SocketRelay({ stack: { random: systemRandom, mtu }, mayReach: address => address === target })
+const tun = openTun({ name: name!, mtu, offload: true })
+const relay = new SocketRelay({
+  stack: { random: systemRandom, mtu, superPackets: tun.superPackets },
+  mayReach: address => address === target,
+})
 
 pump(tun, relay.device)
 pump(relay.device, tun)
@@ -28,7 +31,7 @@ console.log(`open ${tun.name}`)
 
 /** One batch whenever packets wait: what is left is announced again. */
 function pump(from: PacketDevice, to: PacketDevice): void {
-  const batch = new PacketBatch()
+  const batch = new PacketBatch(from.superPackets ? { slotBytes: from.maxPacketBytes, capacity: 32 } : {})
   from.onReadable = () => {
     batch.reset()
     if (from.read(batch) > 0) to.write(batch)

@@ -1,6 +1,6 @@
 // Servers of a corporate network in one userspace stack that answers for every address, and what joins devices to it.
 
-import { PacketBatch, Verdict } from '@twinbore/core/packet'
+import { cutPackets, PacketBatch, Verdict } from '@twinbore/core/packet'
 import { seededRandom } from '@twinbore/core/runtime'
 import type { PacketDevice } from '@twinbore/tun'
 import { FlowDuplex, StackHost } from '@twinbore/tun/io'
@@ -151,7 +151,7 @@ export function joinDevices(
       batch.reset()
       from.read(batch)
       for (let slot = 0; slot < batch.count; slot++) {
-        if (!passes(batch.packet(slot))) batch.verdicts[slot] = Verdict.drop
+        if (!cutPackets(batch, slot).every(passes)) batch.verdicts[slot] = Verdict.drop
       }
       to.write(batch)
     }

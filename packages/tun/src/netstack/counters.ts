@@ -2,7 +2,7 @@ import { DROP_REASON_COUNT, dropReasonName } from '@twinbore/core/packet'
 
 /** What a `NetStack` counts since its creation. A packet that is dropped is counted here by its cause and in the batch by its reason. */
 export interface NetStackCounters {
-  /** Packets that `handlePackets` took, dropped ones included, and that `drain` gave. */
+  /** Packets that `handlePackets` took, dropped ones included, and that `drain` gave; those of super-packets each for itself. */
   packetsIn: number
   packetsOut: number
   flowsRequested: number
@@ -94,8 +94,8 @@ export interface NetStackStats extends Readonly<NetStackCounters> {
 export class DropCounters {
   private readonly values: Float64Array = new Float64Array(DROP_REASON_COUNT)
 
-  add(reason: number): void {
-    this.values[reason] = this.values[reason]! + 1
+  add(reason: number, packets: number): void {
+    this.values[reason] = this.values[reason]! + packets
   }
 
   snapshot(): Record<string, number> {

@@ -88,15 +88,17 @@ export class NetStack {
 
   /**
    * Takes packets that came out of the tunnel. Every slot that is `forward` is consumed: it gets the verdict `divert`, or
-   * `drop` with a reason. Whether a source is who it says is for the caller to check before.
+   * `drop` with a reason. Whether a source is who it says is for the caller to check before. Super-packets of TCP, and TCP with
+   * partial checksums, are welcome: what one flow sends in a batch is then handled as one segment (`coalescePackets`).
    */
   handlePackets(batch: PacketBatch, now: number): void {
     this.receiver.handlePackets(batch, now)
   }
 
   /**
-   * Appends packets that go into the tunnel until the batch is full or nothing waits, and returns how many. Sources take
-   * turns, and so do the flows of a source. Owners are left -1. Outputs may follow (`flow-writable`).
+   * Appends packets that go into the tunnel until the batch is full or nothing waits, and returns how many; those of
+   * super-packets, see `NetStackOptions.superPackets`, count each for itself. Sources take turns, and so do the flows of a
+   * source. Owners are left -1. Outputs may follow (`flow-writable`).
    *
    * @throws RangeError when the slots are shorter than the largest MTU
    */
@@ -105,6 +107,11 @@ export class NetStack {
     const added = this.context.schedule.drain(batch, now)
     this.context.counters.packetsOut += added
     return added
+  }
+
+  /** Whether `drain` may give super-packets. */
+  get superPackets(): boolean {
+    return this.context.config.superPackets
   }
 
   /** Whether `drain` has something to add. */

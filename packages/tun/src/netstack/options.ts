@@ -44,6 +44,11 @@ export interface NetStackOptions {
    * may look new
    */
   readonly keyedHash?: (bytes: Uint8Array) => Uint8Array
+  /**
+   * Whether `drain` may give super-packets of TCP with partial checksums, as long as the slots of its batch: for whoever cuts
+   * them, such as a device that says so or a `Segmenter`. They take the work of one packet. @defaultValue false
+   */
+  readonly superPackets?: boolean
   /** How TCP connections behave. */
   readonly tcp?: Omit<TcpOptions, 'initialSequences'>
   /** Caps; those that are left out have their default. */
@@ -91,6 +96,7 @@ export function netStackConfig(options: NetStackOptions): NetStackConfig {
     udpIdleTimeoutMs: duration('udpIdleTimeoutMs', options.udpIdleTimeoutMs ?? defaultUdpIdleTimeoutMs),
     udpIdleTimeoutMsByPort: byPort,
     keyedHash: options.keyedHash,
+    superPackets: options.superPackets ?? false,
     tcp: options.tcp ?? {},
     requestTimeoutMs: duration('requestTimeoutMs', options.requestTimeoutMs ?? 75_000),
     reassemblyTimeoutMsV4: duration('reassemblyTimeoutMsV4', options.reassemblyTimeoutMsV4 ?? 15_000),

@@ -1,5 +1,6 @@
 import {
   checkPacket,
+  checkSlot,
   DropReason,
   hasRoutingHeader,
   IPV6_HEADER_BYTES,
@@ -12,6 +13,7 @@ import {
   ipv6HopLimit,
   isFragment,
   locateTransport,
+  type PacketBatch,
   transportOffset,
   transportProtocol,
 } from '@twinbore/core/packet'
@@ -28,6 +30,11 @@ export class PacketHead {
   offset = 0
   at = 0
   end = 0
+  /** How many of the packet's bytes lie at `offset`: not all of a super-packet's may. */
+  bytesHere = 0
+  /** The slot that holds the packet, of a batch; no batch when the packet was put together from fragments. */
+  batch: PacketBatch | undefined
+  slot = -1
   version = 4
   /** An `IpProtocol`; of a later fragment that of the whole datagram (IPv4) or of the fragment header (IPv6). */
   protocol = 0
@@ -45,9 +52,33 @@ export class PacketHead {
   read(bytes: Uint8Array, view: DataView, offset: number, length: number): 0 | DropReason {
     const reason = checkPacket(view, offset, length)
     if (reason !== 0) return reason
-    const location = locateTransport(view, offset, length)
-    this.view = view
+    this.batch = undefined
     this.bytes = bytes
+    this.view = view
+    this.bytesHere = length
+    return this.take(offset, length, locateTransport(view, offset, length))
+  }
+
+  /** The same of a slot, which may hold a super-packet of TCP. What `checkPackets` has found good isn't checked again. */
+  readSlot(batch: PacketBatch, slot: number): 0 | DropReason {
+    const reason = batch.locations[slot] === 0 ? checkSlot(batch, slot) : 0
+    if (reason !== 0) return reason
+    const length = batch.lengths[slot]!
+    const location = batch.locations[slot]!
+    const isChained = batch.next[slot] !== -1
+    if ((isChained || batch.segments[slot]! > 1) && transportProtocol(location) !== IpProtocol.tcp) {
+      return DropReason.unsupportedProtocol
+    }
+    this.batch = batch
+    this.slot = slot
+    this.bytes = batch.bytes
+    this.view = batch.view
+    this.bytesHere = isChained ? batch.ownLengths[slot]! : length
+    return this.take(batch.offsets[slot]!, length, location)
+  }
+
+  private take(offset: number, length: number, location: number): 0 | DropReason {
+    const { view } = this
     this.offset = offset
     this.end = offset + length
     this.at = offset + transportOffset(location)

@@ -55,21 +55,22 @@ export class Receiver {
   handlePackets(batch: PacketBatch, now: number): void {
     for (let slot = 0; slot < batch.count; slot++) {
       if (batch.verdicts[slot] !== Verdict.forward) continue
-      this.context.counters.packetsIn++
-      const reason = this.receive(batch.bytes, batch.view, batch.offsets[slot]!, batch.lengths[slot]!, now)
+      const packets = batch.segments[slot]!
+      this.context.counters.packetsIn += packets
+      const reason = this.receive(batch, slot, now)
       if (reason === 0) batch.divert(slot)
       else {
         batch.drop(slot, reason)
-        this.drops.add(reason)
+        this.drops.add(reason, packets)
       }
     }
     this.tcp.finishBatch(now)
   }
 
-  /** Takes one packet. Returns 0, or why it is dropped. */
-  private receive(bytes: Uint8Array, view: DataView, offset: number, length: number, now: number): 0 | DropReason {
+  /** Takes one packet, or a super-packet. Returns 0, or why it is dropped. */
+  private receive(batch: PacketBatch, slot: number, now: number): 0 | DropReason {
     const { head, context } = this
-    const reason = head.read(bytes, view, offset, length)
+    const reason = head.readSlot(batch, slot)
     if (reason !== 0) return reason
     const isGateway = context.config.acceptAnyDestination
     const isOwn = context.isOwn(head.destination)
@@ -82,7 +83,7 @@ export class Receiver {
       return DropReason.quotaExceeded
     }
     if (isGateway && !isOwn && head.hopLimit <= 1) {
-      context.errors.complain(source, hopLimitExceeded, view, offset, length, now)
+      context.errors.complain(source, hopLimitExceeded, head.view, head.offset, head.bytesHere, now)
       return DropReason.ttlExceeded
     }
     return head.isFragment ? this.reassemble(source, now) : this.deliver(source, now)

@@ -12,7 +12,7 @@ export interface SourceFlow {
   nextScheduled: SourceFlow | undefined
   /** Whether `emit` would add a packet. */
   readonly wantsToSend: boolean
-  /** Appends packets to a batch, about `most` of them, and returns how many. */
+  /** Appends packets to a batch, about `most` of them, and returns how many; those of super-packets count each for itself. */
   emit(batch: PacketBatch, now: number, most: number): number
 }
 

@@ -39,7 +39,7 @@ export class StackContext {
     this.ownAddresses = config.ownAddresses.map(wordsOfBytes)
     this.sources = new SourceTable(config, new KeyedHash(config.random))
     this.flows = new FlowTable(config.limits.maxFlows, new KeyedHash(config.random))
-    this.schedule = new DrainSchedule(flow => (flow as StackFlow).settle())
+    this.schedule = new DrainSchedule(flow => (flow as StackFlow).settle(), config.superPackets)
     this.writer = new PacketWriter(config)
     this.errors = new ErrorSender(config, this.counters, this.schedule)
   }

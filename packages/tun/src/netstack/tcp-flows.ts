@@ -30,7 +30,8 @@ export class TcpFlows implements TcpFlowOwner {
 
   constructor(context: StackContext) {
     this.context = context
-    this.config = tcpConfig({ ...context.config.tcp, initialSequences: initialSequences(context.config) })
+    const { config } = context
+    this.config = tcpConfig({ ...config.tcp, initialSequences: initialSequences(config) }, config.superPackets)
   }
 
   get timeWaitCount(): number {
@@ -40,8 +41,10 @@ export class TcpFlows implements TcpFlowOwner {
   /** Takes a segment that came out of the tunnel. Returns 0, or why it was dropped. */
   handlePacket(head: PacketHead, source: Source, now: number): 0 | DropReason {
     const { segment, context } = this
-    const length = head.end - head.offset
-    const reason = segment.read(head.bytes, head.view, head.offset, length, head.at - head.offset)
+    const at = head.at - head.offset
+    const reason = head.batch
+      ? segment.readSlot(head.batch, head.slot, at)
+      : segment.read(head.bytes, head.view, head.offset, head.end - head.offset, at)
     if (reason !== 0) return reason
     const isGateway = context.config.acceptAnyDestination
     const flow = isGateway

@@ -35,10 +35,10 @@ class NamedFlow implements SourceFlow {
   }
 }
 
-function bench() {
+function bench(superPackets = false) {
   const random = seededRandom(1)
   const sources = new SourceTable(netStackConfig({ random, acceptAnyDestination: true }), new KeyedHash(random))
-  const schedule = new DrainSchedule(() => {})
+  const schedule = new DrainSchedule(() => {}, superPackets)
   const source = (n: number): Source => sources.findOrAdd(Int32Array.of(0, 0, 0xffff, n))!
   const drain = (capacity: number): string => {
     const batch = new PacketBatch({ capacity, slotBytes: 16 })
@@ -62,6 +62,15 @@ test('sources take turns of eight packets, flows of four, over batches of any si
     if (capacity === 1000) expect(sent).toBe('111122229999999933331111999922223333111122223333')
     expect(schedule.isEmpty).toBe(true)
   }
+})
+
+test('where flows send super-packets, a turn has room for one of 64 KB, and a source has two turns', () => {
+  const { schedule, source, drain } = bench(true)
+  for (let flow = 1; flow <= 3; flow++) schedule.add(source(1), new NamedFlow(flow, 60))
+  schedule.add(source(2), new NamedFlow(9, 60))
+  const turn = (flow: number, packets: number) => `${flow}`.repeat(packets)
+  const first = turn(1, 48) + turn(2, 48) + turn(9, 60)
+  expect(drain(1000)).toBe(first + turn(3, 48) + turn(1, 12) + turn(2, 12) + turn(3, 12))
 })
 
 test('answers go before the flows of their source', () => {

@@ -70,6 +70,7 @@ class StackInterface implements ClientInterface {
       random: systemRandom,
       keyedHash: sequenceHash(),
       mtu: parameters.mtu,
+      superPackets: true,
       ...options.stack,
       addresses,
     })

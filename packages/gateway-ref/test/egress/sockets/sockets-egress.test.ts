@@ -104,6 +104,31 @@ test('a client reaches a server of the gateway’s process, and leaves nothing b
   await expect.poll(() => gateway.stats()!.sockets).toMatchObject({ tcpSockets: 0, stack: { tcpFlows: 0 } })
 })
 
+test('a stream crosses the gateway in super-packets, both ways', async () => {
+  const { port } = await echoServer()
+  const gateway = await startGateway()
+  const { stack, device, output } = await connectStack(gateway)
+  const flow = stack.openTcp({ remote: { address: published, port } }, device.now())
+  device.settle()
+  await output('flow-established')
+  const sent = Uint8Array.from({ length: 300_000 }, (_, i) => (i ^ (i >>> 8)) & 0xff)
+  const received: Uint8Array[] = []
+  let written = 0
+  const step = () => {
+    written += stack.write(flow, sent.subarray(written), device.now())
+    for (let bytes = stack.read(flow, device.now()); bytes; bytes = stack.read(flow, device.now())) received.push(bytes)
+    device.settle()
+    return received.reduce((sum, { length }) => sum + length, 0)
+  }
+  await expect.poll(step, { interval: 5, timeout: 20_000 }).toBe(sent.length)
+  expect(Buffer.concat(received).equals(sent)).toBe(true)
+  const { superPacketsRead, superPacketsWritten, packetsWritten } = gateway.stats()!.device
+  expect(superPacketsRead).toBeGreaterThan(0)
+  expect(superPacketsWritten).toBeGreaterThan(0)
+  // Of the flow's packets none was lost count of.
+  expect(packetsWritten).toBeGreaterThanOrEqual(Math.ceil(sent.length / 1400))
+})
+
 test('what is refused is refused by the guard or told by the stack, and no socket is opened', async () => {
   const gateway = await startGateway()
   const client = await connectStack(gateway)

@@ -4,6 +4,7 @@ import type { NetStack } from '../../netstack/net-stack.ts'
 import type { NetStackOutput } from '../../netstack/outputs.ts'
 import { DeviceCounters, type PacketDevice, type PacketDeviceStats } from '../../packet-device.ts'
 
+const MAX_PACKET_BYTES = 65_535
 /** The longest time a timer of Node's takes. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
@@ -24,7 +25,6 @@ export interface StackDeviceOptions {
 export class StackDevice implements PacketDevice {
   readonly name: string
   readonly mtu: number
-  readonly superPackets = false
   readonly superDatagrams = false
   readonly descriptor = undefined
   /** Never called: a stack doesn't get lost. */
@@ -50,6 +50,11 @@ export class StackDevice implements PacketDevice {
     this.isDeferred = isDeferred
   }
 
+  /** What the stack was told. It takes super-packets in any case. */
+  get superPackets(): boolean {
+    return this.current.superPackets
+  }
+
   get stack(): NetStack {
     return this.current
   }
@@ -70,7 +75,7 @@ export class StackDevice implements PacketDevice {
   }
 
   get maxPacketBytes(): number {
-    return this.mtu
+    return this.superPackets ? MAX_PACKET_BYTES : this.mtu
   }
 
   /** The stack's time: use it for every call of the stack. */
@@ -91,7 +96,9 @@ export class StackDevice implements PacketDevice {
     if (this.isClosed) return 0
     const before = batch.count
     this.stack.drain(batch, this.now())
-    for (let slot = before; slot < batch.count; slot++) this.counters.slotRead(1, batch.lengths[slot]!)
+    for (let slot = before; slot < batch.count; slot++) {
+      this.counters.slotRead(batch.segments[slot]!, batch.lengths[slot]!)
+    }
     this.settle()
     return batch.count - before
   }
@@ -105,7 +112,8 @@ export class StackDevice implements PacketDevice {
     this.stack.handlePackets(batch, this.now())
     const after = tally(batch, Verdict.drop)
     const refused = after.packets - before.packets
-    this.counters.writes += offered.packets - refused
+    this.counters.writes += offered.slots - (after.slots - before.slots)
+    this.counters.superPacketsWritten += offered.superPackets - (after.superPackets - before.superPackets)
     this.counters.packetsWritten += offered.packets - refused
     this.counters.bytesWritten += offered.bytes - (after.bytes - before.bytes)
     this.counters.writeDrops += refused
@@ -182,13 +190,24 @@ export class StackDevice implements PacketDevice {
   }
 }
 
-function tally(batch: PacketBatch, verdict: Verdict): { packets: number; bytes: number } {
+interface Tally {
+  readonly slots: number
+  readonly superPackets: number
+  readonly packets: number
+  readonly bytes: number
+}
+
+function tally(batch: PacketBatch, verdict: Verdict): Tally {
+  let slots = 0
+  let superPackets = 0
   let packets = 0
   let bytes = 0
   for (let slot = 0; slot < batch.count; slot++) {
     if (batch.verdicts[slot] !== verdict) continue
-    packets++
+    slots++
+    if (batch.segments[slot]! > 1) superPackets++
+    packets += batch.segments[slot]!
     bytes += batch.lengths[slot]!
   }
-  return { packets, bytes }
+  return { slots, superPackets, packets, bytes }
 }

@@ -1,5 +1,6 @@
 import { type PacketBatch, TcpFlag } from '@twinbore/core/packet'
 import type { ControlBlock } from './control-block.ts'
+import type { Sender } from './sender.ts'
 import { toSequenceNumber } from './sequence.ts'
 import {
   MAX_SACK_BLOCKS,
@@ -13,11 +14,12 @@ import {
 } from './tcp-options.ts'
 
 const maxOptionBytes = 40
+const maxPacketBytes = 65_535
 const edges = new Uint32Array(2 * MAX_SACK_BLOCKS)
 
 /**
  * Writes what is to be sent into free slots of a batch, the most urgent first, data only up to `maxSegments`. Returns how
- * many segments that was.
+ * many segments that was; new data may share a slot as a super-packet (`TcpConfig.superPackets`), where each counts.
  */
 export function emit(tcb: ControlBlock, batch: PacketBatch, now: number, maxSegments: number): number {
   const before = batch.count
@@ -26,7 +28,7 @@ export function emit(tcb: ControlBlock, batch: PacketBatch, now: number, maxSegm
   if (tcb.resetOwed && !batch.full) emitReset(tcb, batch)
   if (tcb.synOwed && !batch.full) emitSyn(tcb, batch, now)
   if (mayTransfer(tcb)) {
-    emitData(tcb, batch, now, before + maxSegments)
+    emitData(tcb, batch, now, maxSegments - (batch.count - before))
     emitProbes(tcb, batch, now)
   }
   const { earlier } = tcb.acks
@@ -36,7 +38,9 @@ export function emit(tcb: ControlBlock, batch: PacketBatch, now: number, maxSegm
   }
   // A full batch keeps the acknowledgement for the next one.
   while (tcb.acks.due && tcb.state !== 'closed' && !batch.full) emitSegment(tcb, batch, tcb.sender.next, 0, false, now)
-  return batch.count - before
+  let segments = 0
+  for (let slot = before; slot < batch.count; slot++) segments += batch.segments[slot]!
+  return segments
 }
 
 /** Whether `emit` would write something. */
@@ -69,18 +73,16 @@ function mayTransfer(tcb: ControlBlock): boolean {
   }
 }
 
-function emitData(tcb: ControlBlock, batch: PacketBatch, now: number, until: number): void {
+function emitData(tcb: ControlBlock, batch: PacketBatch, now: number, most: number): void {
   const { sender } = tcb
   const { scoreboard, buffer } = sender
-  while (!batch.full && batch.count < until) {
+  let left = most
+  while (!batch.full && left > 0) {
     let slot = sender.nextRetransmission()
     if (slot === -1) {
       const length = sender.nextNewLength(roomBesideReport(tcb))
       if (length !== -1) {
-        const fin = sender.finQueued && sender.next + length === buffer.end
-        sender.noteResumption(now)
-        emitSegment(tcb, batch, sender.next, length, fin, now)
-        sender.noteSent(length, fin, now)
+        left -= emitNew(tcb, batch, length, left, now)
         continue
       }
       // The probe of a tail has nothing new to send, so it sends the last segment again (RFC 8985 §7.3).
@@ -91,8 +93,44 @@ function emitData(tcb: ControlBlock, batch: PacketBatch, now: number, until: num
     const end = scoreboard.endOf(slot)
     emitSegment(tcb, batch, start, Math.min(end, buffer.end) - start, end > buffer.end, now)
     sender.noteResent(slot, now)
+    left--
   }
   sender.settle(now)
+}
+
+/**
+ * Sends new data: a segment of `length` bytes, and in one super-packet with it all that may follow, up to `most` segments.
+ * To the sender each is a segment of its own. Returns how many.
+ */
+function emitNew(tcb: ControlBlock, batch: PacketBatch, length: number, most: number, now: number): number {
+  const { sender } = tcb
+  const { segmentBytes } = sender
+  const start = sender.next
+  sender.noteResumption(now)
+  let segments = 1
+  let total = length
+  let fin = noteNew(sender, length, now)
+  // What is reported is for one segment only.
+  if (tcb.config.superPackets && length === segmentBytes && !tcb.receiver.ranges.hasReport) {
+    const room = Math.min(maxPacketBytes, batch.slotBytes) - tcb.writer.headerBytes - maxOptionBytes
+    let more = length
+    while (more === segmentBytes && !fin && segments < most && total + segmentBytes <= room) {
+      more = sender.nextNewLength(segmentBytes)
+      if (more <= 0) break
+      fin = noteNew(sender, more, now)
+      total += more
+      segments++
+    }
+  }
+  emitSegment(tcb, batch, start, total, fin, now, tcb.receiver.next, segments)
+  return segments
+}
+
+/** Notes a segment as sent, and returns whether FIN goes with it. */
+function noteNew(sender: Sender, length: number, now: number): boolean {
+  const fin = sender.finQueued && sender.next + length === sender.buffer.end
+  sender.noteSent(length, fin, now)
+  return fin
 }
 
 /** Probes of a closed window and of an idle peer are empty and begin before what is acknowledged, so an ACK must answer. */
@@ -116,7 +154,10 @@ function maxBlocks(tcb: ControlBlock): number {
   return Math.min(MAX_SACK_BLOCKS, (room - 4) >> 3)
 }
 
-/** A segment of an open connection: data from `position` on, FIN, or neither. It always acknowledges, all that is there unless told. */
+/**
+ * A segment of an open connection, or so many in a super-packet: data from `position` on, FIN, or neither. It always
+ * acknowledges, all that is there unless told.
+ */
 function emitSegment(
   tcb: ControlBlock,
   batch: PacketBatch,
@@ -125,9 +166,14 @@ function emitSegment(
   fin: boolean,
   now: number,
   acknowledged: number = tcb.receiver.next,
+  segments = 1,
 ): void {
   const { writer, receiver, sender } = tcb
   let at = writer.begin(batch)
+  if (segments > 1) {
+    batch.segments[batch.count - 1] = segments
+    batch.segmentBytes[batch.count - 1] = sender.segmentBytes
+  }
   if (tcb.timestamps.enabled) at = writeTimestamps(batch.view, at, tcb.timestamps.value(now), tcb.timestamps.recent)
   if (tcb.selective && receiver.ranges.hasReport) {
     const room = length === 0 ? maxOptionBytes : sender.segmentBytes - length

@@ -1,5 +1,6 @@
 import { TcpFlag } from '@twinbore/core/packet'
 import type { ControlBlock } from './control-block.ts'
+import type { ReceiveBuffer } from './receive-buffer.ts'
 import type { TcpSegment } from './segment.ts'
 
 // What a segment does to a connection, in the order of RFC 9293 §3.10.7, with the checks of RFC 5961 and RFC 7323 §5.
@@ -195,19 +196,49 @@ function textArrives(tcb: ControlBlock, segment: TcpSegment, position: number, n
     acks.due = true
     return
   }
-  if (segment.payloadLength > tcb.largestPayload) tcb.largestPayload = segment.payloadLength
+  if (segment.packetBytes > tcb.largestPayload) tcb.largestPayload = segment.packetBytes
   const readable = receiver.readableBytes
   const hadGaps = receiver.ranges.count > 0
   const { next } = receiver
-  const fin = segment.has(TcpFlag.fin)
-  const inOrder = receiver.receive(position, segment.bytes, segment.payloadOffset, segment.payloadLength, fin)
-  if (inOrder) {
-    acks.noteInOrder(next, segment.payloadLength, tcb.peerSegmentBytes)
+  takePayload(receiver, segment, position)
+  if (receiver.next > next) {
+    noteInOrder(tcb, segment, position, next)
     if (hadGaps) acks.due = true
     tuneWindow(tcb, segment, now)
-  } else acks.noteOutOfOrder(tcb.selective)
+  } else for (let packet = 0; packet < segment.packets; packet++) acks.noteOutOfOrder(tcb.selective)
   if (receiver.readableBytes > readable) tcb.outputs.readable = true
   if (receiver.ended) finArrives(tcb, now)
+}
+
+function takePayload(receiver: ReceiveBuffer, segment: TcpSegment, position: number): void {
+  const { batch } = segment
+  const fin = segment.has(TcpFlag.fin)
+  let piece = segment.nextPiece
+  receiver.receive(position, segment.bytes, segment.payloadOffset, segment.bytesHere, fin && piece === -1)
+  if (!batch) return
+  position += segment.bytesHere
+  while (piece !== -1) {
+    const length = batch.lengths[piece]!
+    const next = batch.next[piece]!
+    receiver.receive(position, segment.bytes, batch.offsets[piece]!, length, fin && next === -1)
+    position += length
+    piece = next
+  }
+}
+
+/** What came in order counts as the packets that it came in: those before the last one, and that. */
+function noteInOrder(
+  { acks, receiver, peerSegmentBytes }: ControlBlock,
+  segment: TcpSegment,
+  position: number,
+  before: number,
+): void {
+  const lastBegins = position + (segment.packets - 1) * segment.packetBytes
+  const end = position + segment.payloadLength
+  if (segment.packets > 1 && lastBegins > before && lastBegins < receiver.next) {
+    acks.noteInOrder(before, lastBegins - before, peerSegmentBytes)
+    acks.noteInOrder(lastBegins, end - lastBegins, peerSegmentBytes)
+  } else acks.noteInOrder(before, segment.payloadLength, peerSegmentBytes)
 }
 
 /** The round trip as a receiver sees it: from the timestamp that comes back, else from the handshake (RFC 7323 §4). */

@@ -60,7 +60,8 @@ export class SegmentWriter {
   }
 
   /**
-   * Completes the segment in the last slot. `optionsEnd` is where its options end; `payloadLength` bytes follow them.
+   * Completes the segment in the last slot. `optionsEnd` is where its options end; `payloadLength` bytes follow them. The
+   * checksum of a super-packet stays partial.
    */
   finish(
     batch: PacketBatch,
@@ -81,8 +82,10 @@ export class SegmentWriter {
     view.setUint16(at + TcpField.dataOffset, (((optionsEnd - at) >>> 2) << 12) | flags)
     view.setUint16(at + TcpField.window, window)
     // The template left the checksum and the urgent pointer 0.
-    const sum = checksumAdd(view, at, segmentLength, this.pseudoSum + segmentLength)
-    view.setUint16(at + TcpField.checksum, checksumFinish(sum))
+    const isSuper = batch.segments[slot]! > 1
+    const sum = checksumAdd(view, at, isSuper ? 0 : segmentLength, this.pseudoSum + segmentLength)
+    view.setUint16(at + TcpField.checksum, isSuper ? sum : checksumFinish(sum))
+    batch.partialChecksums[slot] = isSuper ? 1 : 0
     batch.lengths[slot] = this.ipBytes + segmentLength
     if (this.ipBytes === IPV4_HEADER_BYTES) {
       view.setUint16(offset + Ipv4Field.totalLength, this.ipBytes + segmentLength)

@@ -4,6 +4,7 @@ import {
   Ipv4Field,
   Ipv6Field,
   ipVersion,
+  type PacketBatch,
   TCP_HEADER_BYTES,
   TcpFlag,
   tcpAcknowledgmentNumber,
@@ -21,7 +22,7 @@ const nothing = new Uint8Array(0)
 const noView = new DataView(nothing.buffer)
 
 /**
- * A TCP segment that arrived, as numbers and a place in the slab that holds it. One object is read into again and
+ * A TCP segment that arrived, or a super-packet of them, as numbers and a place in the slab that holds it. One object is read into again and
  * again; what it says is valid until the slab changes.
  */
 export class TcpSegment {
@@ -41,6 +42,13 @@ export class TcpSegment {
   window = 0
   payloadOffset = 0
   payloadLength = 0
+  /** How many packets it came in, and the payload of each of them, of the last one at most. */
+  packets = 1
+  packetBytes = 0
+  /** How much of the payload lies at `payloadOffset`, and the slot of `batch` that holds the next piece of it, or -1. */
+  bytesHere = 0
+  nextPiece = -1
+  batch: PacketBatch | undefined
   readonly options: TcpOptionValues = new TcpOptionValues()
 
   /**
@@ -51,6 +59,36 @@ export class TcpSegment {
     const at = packetOffset + headerOffset
     const segmentLength = length - headerOffset
     if (!verifyTransportChecksum(view, packetOffset, at, segmentLength, IpProtocol.tcp)) return DropReason.badChecksum
+    this.parse(bytes, view, packetOffset, at, segmentLength)
+    return 0
+  }
+
+  /**
+   * The same of a slot, which may hold a super-packet. A partial checksum is none to verify: whoever made it has seen that of
+   * each packet.
+   */
+  readSlot(batch: PacketBatch, slot: number, headerOffset: number): 0 | DropReason {
+    const { bytes, view } = batch
+    const offset = batch.offsets[slot]!
+    const length = batch.lengths[slot]!
+    const piece = batch.next[slot]!
+    if (batch.partialChecksums[slot] === 0) {
+      return piece === -1 ? this.read(bytes, view, offset, length, headerOffset) : DropReason.badChecksum
+    }
+    this.parse(bytes, view, offset, offset + headerOffset, length - headerOffset)
+    if (batch.segments[slot]! > 1) {
+      this.packets = batch.segments[slot]!
+      this.packetBytes = batch.segmentBytes[slot]!
+    }
+    if (piece !== -1) {
+      this.bytesHere = offset + batch.ownLengths[slot]! - this.payloadOffset
+      this.nextPiece = piece
+      this.batch = batch
+    }
+    return 0
+  }
+
+  private parse(bytes: Uint8Array, view: DataView, packetOffset: number, at: number, segmentLength: number): void {
     this.bytes = bytes
     this.view = view
     this.packetOffset = packetOffset
@@ -64,8 +102,12 @@ export class TcpSegment {
     const headerLength = tcpHeaderLength(view, at)
     this.payloadOffset = at + headerLength
     this.payloadLength = segmentLength - headerLength
+    this.packets = 1
+    this.packetBytes = this.payloadLength
+    this.bytesHere = this.payloadLength
+    this.nextPiece = -1
+    this.batch = undefined
     this.options.read(view, at + TCP_HEADER_BYTES, this.payloadOffset)
-    return 0
   }
 
   has(flag: number): boolean {

@@ -49,7 +49,10 @@ export interface TcpOptions {
 }
 
 /** `TcpOptions` with every default filled in; one object for all connections of a stack. */
-export interface TcpConfig extends Required<TcpOptions> {}
+export interface TcpConfig extends Required<TcpOptions> {
+  /** Whether segments that leave together may leave as a super-packet. */
+  readonly superPackets: boolean
+}
 
 /** What connections of one client have in common, given with each. */
 export interface TcpPath {
@@ -60,7 +63,7 @@ export interface TcpPath {
 }
 
 /** Fills in defaults. Throws `RangeError` for values that can't work. */
-export function tcpConfig(options: TcpOptions): TcpConfig {
+export function tcpConfig(options: TcpOptions, superPackets = false): TcpConfig {
   const maxReceiveWindow = options.maxReceiveWindow ?? 4_194_304
   const maxSendBuffer = options.maxSendBuffer ?? 4_194_304
   const config: TcpConfig = {
@@ -82,6 +85,7 @@ export function tcpConfig(options: TcpOptions): TcpConfig {
     idleProbes: options.idleProbes ?? 9,
     timeWaitMs: options.timeWaitMs ?? 60_000,
     synRetries: options.synRetries ?? 8,
+    superPackets,
   }
   for (const [name, value] of Object.entries(config)) {
     if (typeof value === 'number' && !(Number.isFinite(value) && value >= 0))

@@ -50,7 +50,7 @@ export class SocketsEgress implements Egress {
     this.dns = dns
     const isResolver = ({ address, port }: NetStackEndpoint) => dns && port === DNS_PORT && inside.includes(address)
     this.relay = new SocketRelay({
-      stack: { random: systemRandom, addresses: inside, mtu },
+      stack: { random: systemRandom, addresses: inside, mtu, superPackets: true },
       mayReach: (address, isOwn) => mayReach(this.currentRefusals(), IpAddress.of(address), isOwn),
       redirect: (destination, protocol) =>
         isResolver(destination) && protocol === 'tcp' ? dns!.first : redirect?.(destination, protocol),
