@@ -47,7 +47,9 @@ export class ClientDataPlane {
   private lease: SessionEntry
 
   constructor(options: ClientDataPlaneOptions) {
-    const batch = withMemory(options.device, options.batch ?? {})
+    // Clients inside a process may be many, and each memory takes many addresses: only one with a kernel's interface has one.
+    const isKernel = options.device.descriptor !== undefined
+    const batch = isKernel ? withMemory(options.device, options.batch ?? {}) : (options.batch ?? {})
     this.options = options
     this.tunnels = new TunnelSide(this.sessions, options.outlets, batch)
     this.fromStream = new PacketBatch(batch)
