@@ -6,8 +6,31 @@ const shared = {
   ssr: { resolve: { conditions: ['@twinbore/source', 'node', 'import', 'default'] } },
 }
 
+/**
+ * Interop files that judge rates, memory, or whether the program answers in time: nothing else runs beside them. Whatever is not
+ * named here must bear another file at its side.
+ */
+const alone = [
+  'tests/interop/data-plane-restart.test.ts',
+  'tests/interop/netstack-goodput.test.ts',
+  'tests/interop/no-leak-restart.test.ts',
+  'tests/interop/rate-limits.test.ts',
+  'tests/interop/session-scale.test.ts',
+  'tests/interop/several-workers.test.ts',
+  'tests/interop/soak.test.ts',
+  'tests/interop/sockets-egress.test.ts',
+  'tests/interop/sockets-scale.test.ts',
+]
+
+const interopTimeouts = { testTimeout: 180_000, hookTimeout: 120_000 }
+
+// Every file makes namespaces, ports and folders of its own. More at once than two would only wait for the same cores.
+const besideOneOther = { maxWorkers: 2, sequence: { groupOrder: 1 } }
+
 export default defineConfig({
   test: {
+    // One core is not left free: no test depends on timing.
+    maxWorkers: '100%',
     reporters: ['default', './tests/lab/summary-reporter.ts'],
     projects: [
       {
@@ -28,7 +51,7 @@ export default defineConfig({
           include: ['packages/*/test/**/*.io.test.ts', 'tests/io/**/*.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
-          fileParallelism: false,
+          ...besideOneOther,
         },
       },
       {
@@ -36,11 +59,12 @@ export default defineConfig({
         test: {
           name: 'interop',
           include: ['packages/*/test/**/*.interop.test.ts', 'tests/interop/**/*.test.ts'],
-          testTimeout: 180_000,
-          hookTimeout: 120_000,
-          fileParallelism: false,
+          exclude: alone,
+          ...interopTimeouts,
+          ...besideOneOther,
         },
       },
+      { ...shared, test: { name: 'alone', include: alone, ...interopTimeouts, fileParallelism: false } },
     ],
   },
 })

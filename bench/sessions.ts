@@ -130,10 +130,9 @@ async function measure(recorder: Recorder, loaded: Loaded, plan: Plan, round: st
   await flooder.open(1, 1)
   const flooding = flooder.echo({ sessions: 1, window: 2048, seconds: plan.seconds + 1 })
   await wait(500)
-  const beside = await load.echo(paced)
+  const beside = await load.echo(paced).finally(() => flooding)
   addTimes(recorder, name, 'few packets, beside one that floods', beside)
   progress(`${label} beside one that floods: p95 ${beside.roundTrips.p95.toFixed(1)} ms`)
-  await flooding
   await flooder.closeAll()
   if (name === 'twinbore') progress(`${label} dropped so far: ${JSON.stringify(await dropped(gateway))}`)
   await load.closeAll()

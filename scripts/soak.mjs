@@ -17,7 +17,7 @@ ensureInstalled()
 ensureBuilt()
 
 const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs')
-process.exitCode = runStatus(process.execPath, [vitest, 'run', '--project', 'interop', 'tests/interop/soak.test.ts'], {
+process.exitCode = runStatus(process.execPath, [vitest, 'run', '--project', 'alone', 'tests/interop/soak.test.ts'], {
   SOAK_SECONDS: String(minutes * 60),
   SOAK_REPORT: values.report ?? join(root, 'bench', 'results'),
   ...(values.seed === undefined ? {} : { SOAK_SEED: values.seed }),

@@ -1,9 +1,9 @@
 // A data plane that dies is replaced within a second: sessions, addresses and DTLS associations stay, and a stock client
 // notices nothing but a pause.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type LabCertificates, makeCertificates } from '../lab/certificates.ts'
 import { die, logOf, startFailingGateway, statsOf } from '../lab/failing-gateway.ts'
-import { corporateAddress, gatewayAddress, LabNetwork } from '../lab/lab-network.ts'
+import { Lab } from '../lab/lab.ts'
+import { corporateAddress } from '../lab/lab-network.ts'
 import type { LabProcess } from '../lab/lab-process.ts'
 import { needs } from '../lab/needs.ts'
 import { connectOpenconnect, endOpenconnect, tunnelAddresses } from '../lab/openconnect.ts'
@@ -18,8 +18,6 @@ import {
   startPing,
   upload,
 } from '../lab/traffic.ts'
-import { configureGateway } from '../lab/twinbore.ts'
-import { Workspace } from '../lab/workspace.ts'
 
 const megabyte = 1024 * 1024
 
@@ -33,30 +31,23 @@ needs(
   'nft',
 )('the data plane of a gateway', () => {
   describe.each(['kernel', 'translate'] as const)('with the way out %s', mode => {
-    let network: LabNetwork
-    let workspace: Workspace
-    let certificates: LabCertificates
+    let lab: Lab
     let gateway: LabProcess
     let client: LabProcess
 
     beforeAll(async () => {
-      workspace = new Workspace()
-      network = await LabNetwork.create()
-      certificates = await makeCertificates(workspace)
-      const config = await configureGateway(workspace, {
-        certificates,
+      lab = await Lab.open()
+      const config = await lab.configure({
         config: { egress: { mode }, session: { dpdSeconds: 30 }, dataPlane: { driver: 'worker' } },
       })
-      gateway = await startFailingGateway(network, config)
+      gateway = await startFailingGateway(lab.network, config)
       expect((await statsOf(gateway)).dataPlane.driver).toBe('worker')
-      await startFileServer(network)
-      const server = { url: `https://${gatewayAddress}`, serverPin: certificates.gatewayPin }
-      client = await connectOpenconnect(network, { ...server, user: 'alice', passwords: ['secret'] })
-      await reach(network, corporateAddress)
+      await startFileServer(lab.network)
+      client = await connectOpenconnect(lab.network, lab.alice)
+      await reach(lab.network, corporateAddress)
     })
     afterAll(async () => {
-      await network?.close()
-      workspace?.remove()
+      await lab?.close()
     })
 
     test.each(['exit', 'throw', 'hang'] as const)(
@@ -64,7 +55,7 @@ needs(
       async way => {
         const mark = client.mark
         const addresses = tunnelAddresses(client)
-        const pinging = startPing(network, corporateAddress, 0.02)
+        const pinging = startPing(lab.network, corporateAddress, 0.02)
         await nextAnswer(pinging)
         const milliseconds = await die(gateway, way)
         await nextAnswer(pinging)
@@ -87,10 +78,9 @@ needs(
 
     test('sessions can be opened, used and ended afterwards', async () => {
       await endOpenconnect(client)
-      const server = { url: `https://${gatewayAddress}`, serverPin: certificates.gatewayPin }
-      client = await connectOpenconnect(network, { ...server, user: 'alice', passwords: ['secret'] })
-      await reach(network, corporateAddress)
-      expect(await ping(network, corporateAddress)).toMatchObject({ received: 3 })
+      client = await connectOpenconnect(lab.network, lab.alice)
+      await reach(lab.network, corporateAddress)
+      expect(await ping(lab.network, corporateAddress)).toMatchObject({ received: 3 })
     })
 
     // With `translate` the flows of the one that died are lost with its mappings.
@@ -114,7 +104,7 @@ needs(
       ['up', upload],
     ] as const)('a transfer %s goes on to its end with equal SHA-256', async (_, transfer) => {
       const mark = client.mark
-      const running = transfer(network, 200 * megabyte)
+      const running = transfer(lab.network, 200 * megabyte)
       await die(gateway, 'exit', 50 * megabyte)
       const { bytes, here, there } = await running
       expect(bytes).toBe(200 * megabyte)
@@ -124,8 +114,8 @@ needs(
 
     test('an interface that is deleted ends the gateway, and says why', async () => {
       const since = gateway.mark
-      const links = await network.mustRun('gateway', 'ip', ['-o', 'link', 'show', 'type', 'tun'])
-      await network.mustRun('gateway', 'ip', ['link', 'delete', /: (tb\d+)/.exec(links)![1]!])
+      const links = await lab.network.mustRun('gateway', 'ip', ['-o', 'link', 'show', 'type', 'tun'])
+      await lab.network.mustRun('gateway', 'ip', ['link', 'delete', /: (tb\d+)/.exec(links)![1]!])
       await gateway.waitFor(/the gateway stops: its device is lost/, { since })
       expect(gateway.output.slice(since)).not.toMatch(/started anew/)
       await gateway.waitFor(/gateway stopped/, { since })

@@ -1,21 +1,13 @@
 // Real transfers between the kernel's TCP and ours, as gateway and as client, over good and bad links. A TUN in a namespace
 // joins them; our end makes the link bad. NETSTACK_SEED chooses what is lost.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { LabProcess, runProgram } from '../lab/lab-process.ts'
+import { LabProcess } from '../lab/lab-process.ts'
 import { needs } from '../lab/needs.ts'
-import { contentHash, type Order } from '../lab/netstack-behaviours.ts'
-import { NetstackNamespace } from '../lab/netstack-namespace.ts'
+import { contentHash } from '../lab/netstack-behaviours.ts'
+import type { NetstackNamespace } from '../lab/netstack-namespace.ts'
+import { families, order, patientNamespace, speed, startEnds } from '../lab/netstack-orders.ts'
 
-const script = new URL('../lab/netstack-traffic.ts', import.meta.url)
 const seed = Number(process.env.NETSTACK_SEED ?? Date.now() % 2 ** 31)
-const families = [
-  { family: 'IPv4', far: '198.51.100.7', kernelAddress: '10.88.0.1' },
-  { family: 'IPv6', far: '2001:db8:ff::7', kernelAddress: 'fd88::1' },
-]
-const cubic = ['congctl', 'cubic']
-
-/** A link on which 1 % is lost, with enough delay that recovery and congestion control decide. */
-const measured = { loss: 0.01, latencyMs: 10 }
 
 needs(
   'root',
@@ -28,18 +20,12 @@ needs(
   let stack: LabProcess
 
   beforeEach(async () => {
-    namespace = await NetstackNamespace.create()
-    // Newer kernels can be kept from waiting for minutes after many losses in a row.
-    await runProgram('sysctl', ['-qw', 'net.ipv4.tcp_rto_max_ms=2000'], { namespace: namespace.name })
+    namespace = await patientNamespace()
   })
   afterEach(() => namespace.close())
 
   const start = async (mode: 'gateway' | 'client', conditions: object = {}): Promise<void> => {
-    stack = await namespace.start(script, 'stack', mode, String(seed), JSON.stringify(conditions))
-    await namespace.route('stack0', '10.88.0.0/24', 'fd88::/64', ...cubic)
-    await namespace.ip('route', 'add', 'default', 'dev', 'stack0', ...cubic)
-    await namespace.ip('-6', 'route', 'add', 'default', 'dev', 'stack0', ...cubic)
-    kernel = await namespace.start(script, 'kernel')
+    ;({ stack, kernel } = await startEnds(namespace, mode, seed, conditions))
   }
 
   describe.each([
@@ -158,98 +144,11 @@ needs(
       600_000,
     )
   })
-
-  // What one transfer reaches depends on which packets are lost: its time varies by a third. Means of 48 differ by 7 %.
-  test('goodput at a loss of 1 % is four fifths of what two kernels reach at the same time, or more', async () => {
-    const bytes = 2_000_000
-    await start('gateway', measured)
-    const kernels = await NetstackNamespace.create()
-    const far = await NetstackNamespace.create()
-    try {
-      await kernels.start(script, 'link', String(seed), JSON.stringify(measured))
-      await kernels.ip('link', 'set', 'link1', 'netns', far.name)
-      await kernels.ip('addr', 'add', '10.89.0.1/24', 'dev', 'link0')
-      await far.ip('addr', 'add', '10.89.0.2/24', 'dev', 'link1')
-      await far.ip('link', 'set', 'link1', 'up', 'mtu', '1400')
-      for (const [one, device] of [
-        [kernels, 'link0'],
-        [far, 'link1'],
-      ] as const) {
-        await one.ip('route', 'replace', '10.89.0.0/24', 'dev', device, ...cubic)
-      }
-      await far.start(script, 'kernel')
-      const other = await kernels.start(script, 'kernel')
-
-      const measure = async (what: Order['what'], port: number): Promise<[ours: Answer, theirs: Answer]> => {
-        const ours: Answer[] = []
-        const theirs: Answer[] = []
-        for (let wave = 0; wave < 4; wave++) {
-          // At the same time, so that a busy machine slows both.
-          const [some, others] = await Promise.all([
-            several(kernel, { what, address: families[0]!.far, port, bytes }),
-            several(other, { what, address: '10.89.0.2', port, bytes }),
-          ])
-          ours.push(...some)
-          theirs.push(...others)
-        }
-        const expected = { bytes, sha256: contentHash(bytes) }
-        for (const answer of [...ours, ...theirs]) expect(answer).toMatchObject(expected)
-        return [total(ours), total(theirs)]
-      }
-      const [up, kernelUp] = await measure('upload', 7001)
-      const [down, kernelDown] = await measure('download', 7002)
-      const receiving = kernelUp.seconds / up.seconds
-      const sending = kernelDown.seconds / down.seconds
-      console.log(
-        `1 % loss, 20 ms round trip, CUBIC, mean of 48: kernel to ours ${speed(up)}, ours to kernel ${speed(down)}; ` +
-          `kernel to kernel ${speed(kernelUp)} and ${speed(kernelDown)}; ` +
-          `ratio ${(100 * receiving).toFixed(0)} % receiving, ${(100 * sending).toFixed(0)} % sending`,
-      )
-      expect(receiving).toBeGreaterThanOrEqual(0.8)
-      expect(sending).toBeGreaterThanOrEqual(0.8)
-    } finally {
-      await kernels.close()
-      await far.close()
-    }
-  }, 300_000)
 })
-
-interface Answer {
-  readonly bytes: number
-  readonly seconds: number
-}
-
-let orders = 0
-
-/** Gives an order and waits for what came of it. */
-async function order(to: LabProcess, what: Partial<Order>): Promise<Answer> {
-  const id = ++orders
-  to.write(`${JSON.stringify({ id, ...what })}\n`)
-  const [line] = await to.waitFor(new RegExp(`\\{"id":${id},.*\\}(?=\\n)`), { timeoutMs: 500_000, stdoutOnly: true })
-  const { answer, failed } = JSON.parse(line) as { answer?: Answer; failed?: string }
-  if (!answer) throw new Error(failed)
-  return answer
-}
 
 async function run(
   namespace: NetstackNamespace,
   command: string,
 ): Promise<{ readonly output: string; readonly stdout: string }> {
   return new LabProcess('sh', ['-c', command], { namespace: namespace.name }).finished
-}
-
-/** Twelve transfers at once. */
-function several(to: LabProcess, what: Partial<Order>): Promise<Answer[]> {
-  return Promise.all(Array.from({ length: 12 }, () => order(to, what)))
-}
-
-function total(answers: readonly Answer[]): Answer {
-  return {
-    bytes: answers.reduce((sum, { bytes }) => sum + bytes, 0),
-    seconds: answers.reduce((sum, { seconds }) => sum + seconds, 0),
-  }
-}
-
-function speed({ bytes, seconds }: Answer): string {
-  return `${((8 * bytes) / seconds / 1e6).toFixed(1)} Mbit/s`
 }

@@ -1,22 +1,14 @@
 // No address of the client pool is ever seen on the corporate side: not in a header, not in a packet that an ICMP error
 // quotes, not while the gateway starts, stops or dies.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { addressBytes, Capture, packetsHolding } from '../lab/capture.ts'
-import { type LabCertificates, makeCertificates } from '../lab/certificates.ts'
-import {
-  corporateAddress,
-  corporateAddress6,
-  gatewayAddress,
-  gatewayInsideAddress,
-  gatewayInsideAddress6,
-  LabNetwork,
-} from '../lab/lab-network.ts'
+import { addressBytes, Capture, packetsHolding, tracesOf } from '../lab/capture.ts'
+import { Lab } from '../lab/lab.ts'
+import { corporateAddress, corporateAddress6, gatewayInsideAddress, gatewayInsideAddress6 } from '../lab/lab-network.ts'
 import type { LabProcess } from '../lab/lab-process.ts'
 import { needs } from '../lab/needs.ts'
 import { connectOpenconnect, endOpenconnect, tunnelAddresses } from '../lab/openconnect.ts'
 import { ping, startFileServer, startPing, upload } from '../lab/traffic.ts'
-import { configureGateway, startGateway } from '../lab/twinbore.ts'
-import { Workspace } from '../lab/workspace.ts'
+import { startGateway } from '../lab/twinbore.ts'
 
 const closedPort = 9
 
@@ -33,49 +25,40 @@ describe.each(['translate', 'kernel'] as const)('egress: %s', mode => {
     'curl',
     'socat',
   )('the corporate side', () => {
-    let network: LabNetwork
-    let workspace: Workspace
-    let certificates: LabCertificates
+    let lab: Lab
     let packets: Uint8Array[]
     const held = new Set<string>()
 
-    const alice = () => ({
-      url: `https://${gatewayAddress}`,
-      serverPin: certificates.gatewayPin,
-      user: 'alice',
-      passwords: ['secret'],
-    })
-
     // Everything that makes the corporate host, the gateway or a router on the way answer with something unusual.
     async function provoke(): Promise<void> {
-      await ping(network, corporateAddress)
-      await ping(network, corporateAddress6)
-      await ping(network, corporateAddress, { sizeBytes: 3000 })
-      await upload(network, 10_000)
+      await ping(lab.network, corporateAddress)
+      await ping(lab.network, corporateAddress6)
+      await ping(lab.network, corporateAddress, { sizeBytes: 3000 })
+      await upload(lab.network, 10_000)
       for (const to of [corporateAddress, `[${corporateAddress6}]`]) {
         // A closed TCP port answers with a reset, a closed UDP port with an ICMP error that quotes the packet.
-        await network.run('client', 'curl', ['-s', '-m', '2', `http://${to}:${closedPort}/`])
+        await lab.network.run('client', 'curl', ['-s', '-m', '2', `http://${to}:${closedPort}/`])
         const family = to.startsWith('[') ? 'UDP6-SENDTO' : 'UDP4-SENDTO'
         for (let n = 0; n < 3; n += 1) {
-          await network.run('client', 'socat', ['-t', '0.2', '-', `${family}:${to}:${closedPort}`], {
+          await lab.network.run('client', 'socat', ['-t', '0.2', '-', `${family}:${to}:${closedPort}`], {
             input: 'nobody listens',
           })
         }
       }
       // A time to live that ends at the gateway, and one that ends behind it.
       for (const ttl of ['1', '2']) {
-        await network.run('client', 'ping', ['-n', '-c', '1', '-W', '1', '-t', ttl, corporateAddress])
+        await lab.network.run('client', 'ping', ['-n', '-c', '1', '-W', '1', '-t', ttl, corporateAddress])
       }
       // Strangers from the corporate side: to a port nobody was given, and pings of the gateway.
-      await network.run('corporate', 'curl', ['-s', '-m', '1', `http://${gatewayInsideAddress}:30000/`])
-      await ping(network, gatewayInsideAddress, { host: 'corporate' })
+      await lab.network.run('corporate', 'curl', ['-s', '-m', '1', `http://${gatewayInsideAddress}:30000/`])
+      await ping(lab.network, gatewayInsideAddress, { host: 'corporate' })
     }
 
     async function connected(work: (client: LabProcess) => Promise<void>): Promise<void> {
-      const client = await connectOpenconnect(network, alice())
+      const client = await connectOpenconnect(lab.network, lab.alice)
       for (const address of tunnelAddresses(client)) held.add(address)
-      const pinging = startPing(network, corporateAddress, 0.02)
-      const pinging6 = startPing(network, corporateAddress6, 0.02)
+      const pinging = startPing(lab.network, corporateAddress, 0.02)
+      const pinging6 = startPing(lab.network, corporateAddress6, 0.02)
       await work(client)
       await pinging.stop('SIGINT')
       await pinging6.stop('SIGINT')
@@ -83,32 +66,29 @@ describe.each(['translate', 'kernel'] as const)('egress: %s', mode => {
     }
 
     beforeAll(async () => {
-      workspace = new Workspace()
-      network = await LabNetwork.create()
-      certificates = await makeCertificates(workspace)
-      await startFileServer(network)
-      const config = await configureGateway(workspace, { certificates, config: { egress: { mode } } })
-      const capture = await Capture.start(network, 'corporate', 'lan0', workspace.path('corporate.pcap'))
+      lab = await Lab.open()
+      await startFileServer(lab.network)
+      const config = await lab.configure({ config: { egress: { mode } } })
+      const capture = await Capture.start(lab.network, 'corporate', 'lan0', lab.workspace.path('corporate.pcap'))
       // Connected and busy through an orderly end, then through a crash; each time packets keep coming from the client.
-      let gateway = await startGateway(network, config)
+      let gateway = await startGateway(lab.network, config)
       await connected(async () => {
         await provoke()
         await gateway.stop('SIGTERM')
       })
-      gateway = await startGateway(network, config)
+      gateway = await startGateway(lab.network, config)
       await connected(async () => {
         await provoke()
         await gateway.stop('SIGKILL')
-        await ping(network, gatewayInsideAddress, { host: 'corporate' })
+        await ping(lab.network, gatewayInsideAddress, { host: 'corporate' })
       })
-      gateway = await startGateway(network, config)
+      gateway = await startGateway(lab.network, config)
       await connected(provoke)
       await gateway.stop('SIGTERM')
       packets = await capture.stop()
     })
     afterAll(async () => {
-      await network?.close()
-      workspace?.remove()
+      await lab?.close()
     })
 
     test('sees the clients’ traffic under the gateway’s own addresses', () => {
@@ -119,10 +99,7 @@ describe.each(['translate', 'kernel'] as const)('egress: %s', mode => {
     })
 
     test('sees no address that a client held, in any byte of any packet', () => {
-      for (const address of held) {
-        const found = packetsHolding(packets, addressBytes(address)).map(packet => Buffer.from(packet).toString('hex'))
-        expect(found, address).toEqual([])
-      }
+      expect(tracesOf(packets, held)).toEqual([])
     })
 
     test('sees no address of the pool as source or destination, in outer and in quoted headers', () => {

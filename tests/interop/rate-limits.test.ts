@@ -1,13 +1,11 @@
 // A stock client whose session has rates: TCP fills them in both directions, and a reload changes them without a cut.
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { makeCertificates } from '../lab/certificates.ts'
-import { gatewayAddress, LabNetwork } from '../lab/lab-network.ts'
+import { Lab } from '../lab/lab.ts'
 import type { LabProcess } from '../lab/lab-process.ts'
 import { needs } from '../lab/needs.ts'
 import { connectOpenconnect, endOpenconnect } from '../lab/openconnect.ts'
 import { startIperfServer, stream } from '../lab/traffic.ts'
-import { configureGateway, startGateway } from '../lab/twinbore.ts'
-import { Workspace } from '../lab/workspace.ts'
+import { startGateway } from '../lab/twinbore.ts'
 
 needs(
   'root',
@@ -18,31 +16,22 @@ needs(
   'openconnect',
   'iperf3',
 )('a session with rates', () => {
-  let network: LabNetwork
-  let workspace: Workspace
+  let lab: Lab
   let gateway: LabProcess
   let client: LabProcess
-  let configure: (upload: string, download: string) => Promise<string>
+
+  const configure = (upload: string, download: string): Promise<string> =>
+    lab.configure({ config: { session: { rate: { upload, download } } } })
 
   beforeAll(async () => {
-    workspace = new Workspace()
-    network = await LabNetwork.create()
-    const certificates = await makeCertificates(workspace)
-    await startIperfServer(network)
-    configure = (upload, download) =>
-      configureGateway(workspace, { certificates, config: { session: { rate: { upload, download } } } })
-    gateway = await startGateway(network, await configure('20 Mbit/s', '40 Mbit/s'))
-    client = await connectOpenconnect(network, {
-      url: `https://${gatewayAddress}`,
-      serverPin: certificates.gatewayPin,
-      user: 'alice',
-      passwords: ['secret'],
-    })
+    lab = await Lab.open()
+    await startIperfServer(lab.network)
+    gateway = await startGateway(lab.network, await configure('20 Mbit/s', '40 Mbit/s'))
+    client = await connectOpenconnect(lab.network, lab.alice)
   })
   afterAll(async () => {
     if (client) await endOpenconnect(client)
-    await network?.close()
-    workspace?.remove()
+    await lab?.close()
   })
 
   test.each([
@@ -62,7 +51,7 @@ needs(
         ['up', most],
         ['down', mostDown],
       ] as const) {
-        const { bitsPerSecond } = await stream(network, direction, { seconds })
+        const { bitsPerSecond } = await stream(lab.network, direction, { seconds })
         console.log(`${direction}: ${(bitsPerSecond / 1e6).toFixed(1)} of ${limit / 1e6} Mbit/s`)
         expect(bitsPerSecond).toBeGreaterThan(limit * 0.85)
         // The burst is that of 200 ms.

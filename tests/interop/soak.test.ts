@@ -20,7 +20,7 @@ import { reach } from '../lab/traffic.ts'
 import { configureGateway, port } from '../lab/twinbore.ts'
 import { Workspace } from '../lab/workspace.ts'
 
-const seconds = Number(process.env.SOAK_SECONDS ?? 90)
+const seconds = Number(process.env.SOAK_SECONDS ?? 120)
 const seed = Number(process.env.SOAK_SEED ?? Date.now() % 2 ** 31)
 const streams = new URL('../lab/endless-streams.mjs', import.meta.url).pathname
 const streamPort = 7200

@@ -96,7 +96,7 @@ needs(
   })
 
   test('sessions', { timeout: 180_000 }, async () => {
-    const result = await runBench('sessions', '--vs', 'ocserv', '--sessions', '8', '--seconds', '0.3')
+    const result = await runBench('sessions', '--vs', 'ocserv', '--sessions', '8', '--seconds', '1')
     for (const candidate of ['twinbore', 'ocserv']) {
       const found = medians(result, candidate)
       for (const measure of ['new sessions', 'all sessions: throughput', 'few packets, alone: RTT p50']) {

@@ -61,6 +61,15 @@ export function packetsHolding(packets: readonly Uint8Array[], bytes: Uint8Array
   return packets.filter(packet => Buffer.from(packet.buffer, packet.byteOffset, packet.length).includes(wanted))
 }
 
+/** Where any of the addresses is in any byte of a packet: the address and the packet in hex, three for each address at most. */
+export function tracesOf(packets: readonly Uint8Array[], addresses: Iterable<string>): string[] {
+  return [...addresses].flatMap(address =>
+    packetsHolding(packets, addressBytes(address))
+      .slice(0, 3)
+      .map(packet => `${address}: ${Buffer.from(packet).toString('hex')}`),
+  )
+}
+
 /** The bytes of an address in text form, as they stand in a packet. */
 export function addressBytes(address: string): Uint8Array {
   if (!address.includes(':')) return Uint8Array.from(address.split('.').map(Number))

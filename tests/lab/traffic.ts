@@ -1,6 +1,13 @@
 // What tests send through a tunnel: pings, files with their hashes, and iperf3's streams.
 import { fileURLToPath } from 'node:url'
-import { corporateAddress, corporateAddress6, type HostName, type LabNetwork } from './lab-network.ts'
+import {
+  corporateAddress,
+  corporateAddress6,
+  gatewayInsideAddress,
+  gatewayInsideAddress6,
+  type HostName,
+  type LabNetwork,
+} from './lab-network.ts'
 import type { LabProcess } from './lab-process.ts'
 
 const transferProgram = fileURLToPath(new URL('./transfer.mjs', import.meta.url))
@@ -13,7 +20,7 @@ export interface TransferResult {
   readonly here: string
   /** SHA-256 at the corporate host. */
   readonly there: string
-  /** The client's address as the corporate host saw it. */
+  /** The client's address as the corporate host saw it, never in the form of IPv6 for an IPv4 address. */
   readonly peer: string
 }
 
@@ -42,6 +49,14 @@ export function upload(
 ): Promise<TransferResult> {
   return transfer(network, bytes, ['put', `http://${bracketed(address)}:${transferPort}/`, `${bytes}`], from)
 }
+
+/** A file each way over each family: how, to whom, and whose address the corporate host sees when the gateway translates. */
+export const crossings = [
+  ['up', 'IPv4', upload, corporateAddress, gatewayInsideAddress],
+  ['down', 'IPv4', download, corporateAddress, gatewayInsideAddress],
+  ['up', 'IPv6', upload, corporateAddress6, gatewayInsideAddress6],
+  ['down', 'IPv6', download, corporateAddress6, gatewayInsideAddress6],
+] as const
 
 export interface PingResult {
   readonly sent: number
@@ -145,7 +160,8 @@ async function transfer(
     timeoutMs: 120_000 + bytes / 1000,
     ...(from !== undefined && { env: { LOCAL_ADDRESS: from } }),
   })
-  return JSON.parse(stdout) as TransferResult
+  const result = JSON.parse(stdout) as TransferResult
+  return { ...result, peer: result.peer.replace('::ffff:', '') }
 }
 
 function parsePing(output: string): PingResult {
