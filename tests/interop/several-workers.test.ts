@@ -181,15 +181,16 @@ needs(
       )
     })
 
-    // With `translate` the flows of the one that died are lost with its mappings.
-    if (mode === 'kernel') {
-      test('transfers go on through a death', async () => {
-        const bytes = 50 * megabyte
-        const transfers = clients.map(({ address }) => download(network, bytes, corporateAddress, address))
-        await die('exit', 10 * megabyte, 0)
-        await expectEqual(transfers, bytes)
-      })
-    }
+    test.each([
+      ['exit', 0],
+      ['throw', 1],
+      ['hang', 0],
+    ] as const)('transfers go on through a death (%s of %d)', async (way, worker) => {
+      const bytes = 50 * megabyte
+      const transfers = clients.map(({ address }) => download(network, bytes, corporateAddress, address))
+      await die(way, 10 * megabyte, worker)
+      await expectEqual(transfers, bytes)
+    })
 
     test('no packet has left with an address of the pool', async () => {
       const counters = await network.mustRun('corporate', 'nft', ['list', 'counters', 'table', 'inet', 'seen'])

@@ -7,6 +7,7 @@ import { Mappings } from './mappings.ts'
 import type { PatConfig } from './options.ts'
 import { Outputs } from './outputs.ts'
 import { PacketFacts } from './packet-facts.ts'
+import type { TranslatorMemory } from './translator-memory.ts'
 
 /** Outputs that may wait for `poll()`. */
 const maxOutputs = 16_384
@@ -40,7 +41,7 @@ export interface Counts {
   outOfWindow: number
 }
 
-export function createEngine(options: PatConfig): Engine {
+export function createEngine(options: PatConfig, memory?: TranslatorMemory): Engine {
   const config = { ...options, random: new BufferedRandom(options.random) }
   const hash = new KeyedHash(config.random)
   const outputs = new Outputs(maxOutputs)
@@ -48,7 +49,7 @@ export function createEngine(options: PatConfig): Engine {
     config,
     hash,
     outputs,
-    mappings: new Mappings(config, hash, outputs),
+    mappings: new Mappings(config, hash, outputs, memory),
     errors: new IcmpErrors(config, hash, outputs),
     identifications: new Identifications(config.random, hash),
     outboundFragments: new FragmentCache(config, hash),

@@ -55,6 +55,21 @@ export interface PortsExhaustedOutput {
 
 export type PatOutput = PacketOutput | MappingCreatedOutput | MappingExpiredOutput | PortsExhaustedOutput
 
+/** What a translator has taken over from the one before it. */
+export interface RestoreStats {
+  readonly mappings: number
+  readonly sessions: number
+  /** Sessions that were not taken over. */
+  readonly dropped: {
+    /** Not written to their end, or only begun. */
+    readonly broken: number
+    /** Not what the options allow: other addresses, ports out of the range, other filters, or no room. */
+    readonly refused: number
+    /** Same endpoints as another session's, of which the first is kept. */
+    readonly conflicting: number
+  }
+}
+
 /** What `Translator.stats()` returns: a snapshot, all counters since creation. */
 export interface PatStats {
   /** Live mappings. */
@@ -84,6 +99,8 @@ export interface PatStats {
   readonly fragments: { readonly datagrams: number; readonly heldBytes: number; readonly overlaps: number }
   /** Outputs discarded because nobody took them with `poll()`. */
   readonly outputsDiscarded: number
-  /** Bytes of the tables, as allocated now. */
+  /** What was taken over from a predecessor; absent without `KeptState`. */
+  readonly restored?: RestoreStats
+  /** Bytes of the tables, as allocated now, those of `KeptState` among them. */
   readonly memoryBytes: number
 }

@@ -15,3 +15,5 @@ export {
 } from './options.ts'
 // The machine.
 export { Translator } from './translator.ts'
+// Where its state outlives it.
+export { allocateTranslatorMemory, type KeptState, type TranslatorMemory } from './translator-memory.ts'

@@ -14,8 +14,11 @@ import { OutsideAddresses } from './outside-addresses.ts'
 import { type PacketFacts, Protocol } from './packet-facts.ts'
 import { InsideTable } from './table/inside-table.ts'
 import { MappingTable } from './table/mapping-table.ts'
+import { RestingRecords } from './table/resting-records.ts'
+import { SessionRecords } from './table/session-records.ts'
 import { SessionTable } from './table/session-table.ts'
 import { TcpState } from './tcp-tracker.ts'
+import type { TranslatorMemory } from './translator-memory.ts'
 
 export const protocolNames: readonly PatProtocol[] = ['tcp', 'udp', 'icmp']
 
@@ -32,6 +35,9 @@ export class Mappings {
   readonly live: [tcp: number, udp: number, icmp: number] = [0, 0, 0]
   created = 0
   removed = 0
+  /** For a successor; `undefined` without memory that outlives this. */
+  readonly records: SessionRecords | undefined
+  readonly restingRecords: RestingRecords | undefined
   private readonly config: PatConfig
   private readonly outputs: Outputs
   private readonly quotas: readonly number[]
@@ -40,20 +46,26 @@ export class Mappings {
   /** Refusals since the last report, by cause. */
   private readonly refusals: Map<number, { refused: number; reportedAt: number }> = new Map()
 
-  constructor(config: PatConfig, hash: KeyedHash, outputs: Outputs) {
+  /** @param memory - what is in it is for `restoreMappings` to take over, first of all */
+  constructor(config: PatConfig, hash: KeyedHash, outputs: Outputs, memory?: TranslatorMemory) {
     this.config = config
     this.outputs = outputs
     this.insides = new InsideTable(hash, config.maxMappings)
     this.table = new MappingTable(hash, config.maxMappings)
-    this.sessions = new SessionTable(hash, config.maxSessions)
+    this.sessions = new SessionTable(hash, config.maxSessions, memory?.sessions)
     this.outside = new OutsideAddresses(config, hash)
+    this.records = memory && new SessionRecords(memory.records, this)
+    this.restingRecords = memory && new RestingRecords(memory.resting)
     this.quotas = [config.maxTcpMappingsPerInside, config.maxUdpMappingsPerInside, config.maxIcmpMappingsPerInside]
     this.scopes = [0, 1, 2].map(protocol => sessionScope(config.filteringBehavior, protocol))
     this.ttls = [config.tcpOpeningTtlMs, config.udpTtlMs, config.icmpQueryTtlMs]
   }
 
   get memoryBytes(): number {
-    return this.insides.memoryBytes + this.table.memoryBytes + this.sessions.memoryBytes + this.outside.memoryBytes
+    const kept = (this.records?.memoryBytes ?? 0) + (this.restingRecords?.memoryBytes ?? 0)
+    return (
+      this.insides.memoryBytes + this.table.memoryBytes + this.sessions.memoryBytes + this.outside.memoryBytes + kept
+    )
   }
 
   get deadline(): number | undefined {
@@ -177,6 +189,7 @@ export class Mappings {
     table.firstSession[mapping] = session
     this.insides.sessions[inside] = count + 1
     sessions.schedule(session, now + this.ttls[protocol]!, now)
+    this.records?.write(session, scope)
     return session
   }
 
@@ -220,10 +233,26 @@ export class Mappings {
     const mapping = sessions.mapping(session)
     const inside = table.inside[mapping]!
     const wasTracked = sessions.state(session) >= TcpState.closing
+    const isLast = table.firstSession[mapping] === session && sessions.nextOfMapping(session) === -1
+    // A successor must find a port in use or resting at any moment.
+    if (isLast) this.releasePort(mapping, reason, wasTracked, now)
+    this.records?.clear(session)
     const first = sessions.remove(session, table.firstSession[mapping]!)
     table.firstSession[mapping] = first
     insides.sessions[inside] = insides.sessions[inside]! - 1
-    if (first === -1) this.removeMapping(mapping, reason, wasTracked, now)
+    if (isLast) this.removeMapping(mapping, reason, now)
+  }
+
+  private releasePort(mapping: number, reason: 'idle' | 'removed', wasTracked: boolean, now: number): void {
+    const { table, config, outside } = this
+    const protocol = table.protocol[mapping]!
+    const number = table.outside[mapping]!
+    const port = table.outsidePort[mapping]!
+    // RFC 6888 REQ-8 A: where TCP was tracked to its end, its port may be used again at once.
+    const rests = protocol !== Protocol.tcp || (reason === 'removed' && !wasTracked)
+    const restMs = rests ? config.portQuarantineMs : 0
+    if (restMs > 0) this.restingRecords?.note(outside.words, number * 4, protocol, port, now + restMs)
+    outside.pool(number, protocol).release(port, restMs, now)
   }
 
   private addMapping(inside: number, protocol: number, insidePort: number, now: number): number {
@@ -237,24 +266,28 @@ export class Mappings {
     }
     const port = this.outside.pool(outside, protocol).allocate(now)
     if (port === -1) return this.refuse('ports', protocol, outside, now)
-    const mapping = table.add(inside, protocol, insidePort, outside, port, insides.firstMapping[inside]!)
-    insides.firstMapping[inside] = mapping
-    insides.mappings[counter] = insides.mappings[counter]! + 1
-    this.live[protocol]!++
+    const mapping = this.attach(inside, protocol, insidePort, outside, port)
     this.created++
     if (config.logMappings) this.outputs.push({ type: 'mapping-created', ...this.record(mapping, now) })
     return mapping
   }
 
-  private removeMapping(mapping: number, reason: 'idle' | 'removed', wasTracked: boolean, now: number): void {
+  /** Adds a mapping, whose port is taken, to its inside address. */
+  attach(inside: number, protocol: number, insidePort: number, outside: number, outsidePort: number): number {
+    const { insides, table } = this
+    const counter = inside * 3 + protocol
+    const mapping = table.add(inside, protocol, insidePort, outside, outsidePort, insides.firstMapping[inside]!)
+    insides.firstMapping[inside] = mapping
+    insides.mappings[counter] = insides.mappings[counter]! + 1
+    this.live[protocol]!++
+    return mapping
+  }
+
+  private removeMapping(mapping: number, reason: 'idle' | 'removed', now: number): void {
     const { insides, table, config } = this
     const inside = table.inside[mapping]!
     const protocol = table.protocol[mapping]!
     if (config.logMappings) this.outputs.push({ type: 'mapping-expired', ...this.record(mapping, now), reason })
-    // RFC 6888 REQ-8 A: where TCP was tracked to its end, its port may be used again at once.
-    const rests = protocol !== Protocol.tcp || (reason === 'removed' && !wasTracked)
-    const pool = this.outside.pool(table.outside[mapping]!, protocol)
-    pool.release(table.outsidePort[mapping]!, rests ? config.portQuarantineMs : 0, now)
     const first = table.remove(mapping, insides.firstMapping[inside]!)
     insides.firstMapping[inside] = first
     insides.mappings[inside * 3 + protocol] = insides.mappings[inside * 3 + protocol]! - 1

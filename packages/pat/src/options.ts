@@ -225,8 +225,7 @@ export function resolvePatOptions(options: PatOptions): PatConfig {
   }
   integer('maxQuarantinedPorts', merged.maxQuarantinedPorts, 0, 65_536)
   integer('maxHeldFragmentBytes', merged.maxHeldFragmentBytes, 0, 2 ** 31)
-  const maxSessions = merged.maxSessions ?? Math.min(2 * merged.maxMappings, maxTableRows)
-  integer('maxSessions', maxSessions, 1, maxTableRows)
+  const maxSessions = resolveMaxSessions(merged)
   checkRange('portRange', merged.portRange)
   for (const excluded of merged.excludedPorts) {
     if (typeof excluded === 'number') integer('excludedPorts', excluded, 0, 65_535)
@@ -254,6 +253,15 @@ export function resolvePatOptions(options: PatOptions): PatConfig {
     gateway4: gateways.find(words => isIpv4(words)),
     gateway6: gateways.find(words => !isIpv4(words)),
   })
+}
+
+/** @throws RangeError */
+export function resolveMaxSessions({
+  maxMappings = defaultPatOptions.maxMappings,
+  maxSessions = Math.min(2 * maxMappings, maxTableRows),
+}: Pick<PatOptions, 'maxMappings' | 'maxSessions'>): number {
+  integer('maxSessions', maxSessions, 1, maxTableRows)
+  return maxSessions
 }
 
 function integer(key: string, value: unknown, least: number, most: number): void {

@@ -52,8 +52,13 @@ export class OutsideAddresses {
     for (let i = 0; i < this.families.length; i++) {
       if (this.families[i] === family && (best === -1 || this.users[i]! < this.users[best]!)) best = i
     }
-    if (best !== -1) this.users[best] = this.users[best]! + 1
+    if (best !== -1) this.pairWith(best)
     return best
+  }
+
+  /** Pairs one more inside address with a certain one. */
+  pairWith(outside: number): void {
+    this.users[outside] = this.users[outside]! + 1
   }
 
   unpair(outside: number): void {

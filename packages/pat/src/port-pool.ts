@@ -67,6 +67,13 @@ export class PortPool {
     return this.take(this.searchFrom(port))
   }
 
+  /** Takes a certain port. False when it is taken, rests, or is never given out. */
+  claim(port: number): boolean {
+    if (hasBit(this.taken, port)) return false
+    this.take(port)
+    return true
+  }
+
   /** Gives a port back, at once or after it rested for `restMs`. */
   release(port: number, restMs: number, now: number): void {
     if (restMs <= 0 || this.maxResting === 0) {

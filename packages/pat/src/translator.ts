@@ -1,11 +1,13 @@
 import { checkSlot, DropReason, dropReasonName, type PacketBatch, packetLength, Verdict } from '@twinbore/core/packet'
 import { type AddressInput, addressWords } from './address.ts'
 import { createEngine, type Engine } from './engine.ts'
-import type { PatOutput, PatStats } from './events.ts'
+import type { PatOutput, PatStats, RestoreStats } from './events.ts'
 import { type PatConfig, type PatOptions, resolvePatOptions } from './options.ts'
 import { Protocol } from './packet-facts.ts'
+import { restoreMappings } from './restore-mappings.ts'
 import { InboundTranslation } from './translate-inbound.ts'
 import { OutboundTranslation } from './translate-outbound.ts'
+import { checkTranslatorMemory, type KeptState } from './translator-memory.ts'
 
 /** More than what the processor's nearest cache holds of them. */
 const manySessions = 1000
@@ -28,12 +30,23 @@ export class Translator {
   private readonly engine: Engine
   private readonly outbound: OutboundTranslation
   private readonly inbound: InboundTranslation
+  private readonly restored: RestoreStats | undefined
   private now = Number.NEGATIVE_INFINITY
 
-  /** @throws TypeError | RangeError for wrong options */
-  constructor(options: PatOptions) {
+  /**
+   * @param kept - where a successor finds mappings, sessions and resting ports when this translator is gone, its thread
+   * having stopped anywhere; what a predecessor left there is taken over now. Fragments and what `poll()` would have told
+   * are not kept. Nothing is told of mappings that are taken over, or refused (`stats().restored`).
+   * @throws TypeError | RangeError for wrong options, or memory that is too small for them
+   */
+  constructor(options: PatOptions, kept?: KeptState) {
     this.config = resolvePatOptions(options)
-    this.engine = createEngine(this.config)
+    if (kept) checkTranslatorMemory(kept.memory, this.config.maxSessions)
+    this.engine = createEngine(this.config, kept?.memory)
+    if (kept) {
+      this.now = kept.now
+      this.restored = restoreMappings(this.engine.mappings, this.config, kept.now)
+    }
     this.inbound = new InboundTranslation(this.engine)
     this.outbound = new OutboundTranslation(this.engine, this.inbound)
   }
@@ -121,6 +134,7 @@ export class Translator {
         overlaps: outboundFragments.overlaps + inboundFragments.overlaps,
       },
       outputsDiscarded: outputs.discarded,
+      ...(this.restored && { restored: this.restored }),
       memoryBytes:
         mappings.memoryBytes +
         errors.memoryBytes +

@@ -16,7 +16,7 @@ import {
 } from '@twinbore/core/packet'
 import { seededRandom } from '@twinbore/core/runtime'
 import { packetView, type TcpFields, tcpPacket, udpPacket } from '@twinbore/core/testing'
-import { type PatOptions, type PatOutput, Translator } from '../src/index.ts'
+import { type KeptState, type PatOptions, type PatOutput, Translator } from '../src/index.ts'
 
 export const client = '10.8.0.2'
 export const neighbour = '10.8.0.3'
@@ -33,12 +33,14 @@ export type Fate = Uint8Array | string
 
 export class Harness {
   readonly translator: Translator
-  now = 1_000_000
+  now: number
   readonly outputs: PatOutput[] = []
   private readonly batch = new PacketBatch({ capacity: 1, slotBytes: 65_600 })
 
-  constructor(options: Partial<PatOptions> = {}) {
-    this.translator = new Translator({ random: seededRandom(1), outsideAddresses: [outside, outside6], ...options })
+  constructor(options: Partial<PatOptions> = {}, kept?: KeptState) {
+    const needed = { random: seededRandom(1), outsideAddresses: [outside, outside6] }
+    this.translator = new Translator({ ...needed, ...options }, kept)
+    this.now = kept?.now ?? 1_000_000
   }
 
   out(packet: Uint8Array): Fate {

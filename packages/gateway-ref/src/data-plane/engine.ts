@@ -1,7 +1,7 @@
 import { dropReasonName, type PacketBatch, type PacketBatchOptions } from '@twinbore/core/packet'
 import { earliest, type Machine, type Milliseconds, OutputQueue, type Random } from '@twinbore/core/runtime'
 import type { CryptoProvider, DtlsStats } from '@twinbore/dtls'
-import { defaultPatOptions, type PatOptions, type PatStats, Translator } from '@twinbore/pat'
+import { defaultPatOptions, type KeptState, type PatOptions, type PatStats, Translator } from '@twinbore/pat'
 import type { DatagramSocket, DatagramSocketStats, PacketDevice, PacketDeviceStats } from '@twinbore/tun'
 import { ActivityLedger } from './activity.ts'
 import type { DestinationPolicy, PlaneCommand } from './commands.ts'
@@ -44,6 +44,8 @@ export interface PlaneHands {
   readonly totals: Float64Array
   /** Where sequence numbers are noted for a successor, `sequenceCells(maxAssociations)` numbers. @defaultValue nowhere */
   readonly sequences?: Float64Array | undefined
+  /** Where the translator keeps its mappings for a successor, and finds those of a predecessor. @defaultValue nowhere */
+  readonly translations?: KeptState | undefined
   /** The other workers, when it is one of several: then it has its slice of the ports only. @defaultValue it is alone */
   readonly mesh?: WorkerMesh | undefined
   /** Sends a packet on a session's stream channel. The bytes are the batch's and must be copied. */
@@ -90,14 +92,15 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
   constructor(settings: PlaneSettings, hands: PlaneHands) {
     this.hands = hands
     const { events } = this
-    const { device, socket, crypto, random, sequences, mesh } = hands
+    const { device, socket, crypto, random, sequences, translations, mesh } = hands
     this.sessions = new SessionTable(settings.capacity, hands.totals)
     this.rates = new RateLimits(settings.capacity)
     this.activity = new ActivityLedger(this.sessions, settings.activityIntervalMs ?? 0)
     const { sessions } = this
     const { maxAssociations, translation } = settings
     const slices = translation && mesh && slicesOf(translation, mesh)
-    this.translator = translation && new Translator({ ...translation, ...(mesh && shareOf(translation, mesh)), random })
+    this.translator =
+      translation && new Translator({ ...translation, ...(mesh && shareOf(translation, mesh)), random }, translations)
     const batch = batchOptions(settings, device)
     this.datagrams =
       socket && new DatagramSide({ socket, sessions, events, crypto, random, maxAssociations, sequences, mesh, batch })

@@ -1,3 +1,4 @@
+import type { RestoreStats } from '@twinbore/pat'
 import type { PlaneStats } from './engine.ts'
 
 /** The counts of a data plane together with those of the ones before it that have died; what is a level is the newest's. */
@@ -40,4 +41,11 @@ function sum<Counts extends object>(one: Counts, other: Counts): Counts {
     } else total[name] = value
   }
   return total as Counts
+}
+
+/** What a translator has of its predecessor's flows, for the log. */
+export function flowFacts(restored: RestoreStats | undefined): Readonly<Record<string, number>> {
+  if (!restored) return {}
+  const { broken, refused, conflicting } = restored.dropped
+  return { flowsKept: restored.sessions, flowsDropped: broken + refused + conflicting }
 }

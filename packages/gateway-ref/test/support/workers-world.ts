@@ -7,6 +7,7 @@ import { seededRandom } from '@twinbore/core/runtime'
 import { packetView, udpPacket } from '@twinbore/core/testing'
 import { DtlsAssociation } from '@twinbore/dtls'
 import { nodeCrypto } from '@twinbore/dtls/io'
+import { allocateTranslatorMemory, type TranslatorMemory } from '@twinbore/pat'
 import type { PlaneCommand } from '../../src/data-plane/commands.ts'
 import { sequenceCells } from '../../src/data-plane/datagram-side.ts'
 import { DataPlaneEngine, type PlaneSettings } from '../../src/data-plane/engine.ts'
@@ -39,6 +40,7 @@ export class WorkersWorld {
   private readonly settings: PlaneSettings
   private readonly memory: ReturnType<typeof allocateMesh>
   private readonly sequences: Float64Array[] = []
+  private readonly translations: TranslatorMemory[] = []
   private clients = 0
 
   constructor(workers: number, mode: 'translate' | 'kernel' = 'translate') {
@@ -58,6 +60,7 @@ export class WorkersWorld {
       this.sockets.push(socket)
       this.devices.push(new PacketHost())
       this.sequences.push(new Float64Array(sequenceCells(8)))
+      this.translations.push(allocateTranslatorMemory())
       this.engines.push(this.start(self, workers > 1))
     }
   }
@@ -70,6 +73,7 @@ export class WorkersWorld {
       random: seededRandom(self),
       totals: new Float64Array(trafficCells(8)),
       sequences: this.sequences[self]!,
+      translations: { memory: this.translations[self]!, now: this.now },
       mesh: hasMesh ? new WorkerMesh(this.memory, self, worker => this.woken.push(worker)) : undefined,
       sendOnStream: (session, bytes, offset, length) =>
         this.onStream.push({ worker: self, session, packet: readPacket(bytes.slice(offset, offset + length)) }),
@@ -132,10 +136,11 @@ export class WorkersWorld {
     engine.handleStreamPackets(engine.fromStreams, this.now)
   }
 
-  /** Another worker in the place of one that died, told what the control plane knows. */
-  replace(self: number, { withAssociations = true } = {}): void {
+  /** Another worker in the place of one that died, told what the control plane knows, after what comes `first`. */
+  replace(self: number, { withAssociations = true, first = [] }: ReplaceOptions = {}): void {
     const engine = this.start(self)
     this.engines[self] = engine
+    for (const command of first) engine.handleCommand(command, this.now)
     for (const session of this.installed) {
       for (const command of this.commandsOf(session)) engine.handleCommand(command, this.now)
     }
@@ -168,6 +173,11 @@ export class WorkersWorld {
     }
     return sum
   }
+}
+
+interface ReplaceOptions {
+  readonly withAssociations?: boolean
+  readonly first?: readonly PlaneCommand[]
 }
 
 interface ConnectOptions {

@@ -33,9 +33,20 @@ export class RowNumbers {
     return this.returnedCount > 0 ? this.returned[--this.returnedCount]! : this.fresh++
   }
 
+  /** Takes a certain row, above all that were taken before; those between are free. */
+  adopt(row: number): void {
+    while (this.fresh < row) this.putBack(this.fresh++)
+    this.fresh = row + 1
+    this.count++
+  }
+
   give(row: number): void {
+    this.putBack(row)
+    this.count--
+  }
+
+  private putBack(row: number): void {
     if (this.returnedCount === this.returned.length) this.returned = grown(this.returned, this.returned.length * 2)
     this.returned[this.returnedCount++] = row
-    this.count--
   }
 }

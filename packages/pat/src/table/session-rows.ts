@@ -1,3 +1,5 @@
+import { extend, LEAST_SESSION_ROWS, SESSION_ROW_BYTES } from '../translator-memory.ts'
+
 /** 32-bit words of a row of `SessionRows`: one cache line. */
 const rowWords = 16
 
@@ -21,7 +23,7 @@ export const SessionWord = {
 
 /**
  * What a packet of a known session reads and writes of it, side by side, so that many sessions cost one miss of the
- * processor's cache each. 64 bytes a row.
+ * processor's cache each. 64 bytes a row, in memory of its own or in one that outlives it.
  */
 export class SessionRows {
   capacity: number
@@ -32,11 +34,15 @@ export class SessionRows {
   /** The same memory: `row * 64 + 12` and the two behind it. */
   bytes: Uint8Array
 
-  constructor(capacity: number) {
-    this.capacity = capacity
-    this.words = new Int32Array(capacity * rowWords)
-    this.times = new Float64Array(this.words.buffer)
-    this.bytes = new Uint8Array(this.words.buffer)
+  private readonly memory: SharedArrayBuffer | undefined
+
+  /** @param memory - what is in it stays */
+  constructor(memory?: SharedArrayBuffer) {
+    this.memory = memory
+    this.capacity = memory ? Math.floor(memory.byteLength / SESSION_ROW_BYTES) : LEAST_SESSION_ROWS
+    this.words = memory ? this.view(memory) : new Int32Array(this.capacity * rowWords)
+    this.times = new Float64Array(this.words.buffer, 0, this.words.length / 2)
+    this.bytes = new Uint8Array(this.words.buffer, 0, this.words.byteLength)
   }
 
   get memoryBytes(): number {
@@ -45,10 +51,21 @@ export class SessionRows {
 
   grow(): void {
     const before = this.words
+    const { memory } = this
     this.capacity *= 2
-    this.words = new Int32Array(this.capacity * rowWords)
-    this.words.set(before)
-    this.times = new Float64Array(this.words.buffer)
-    this.bytes = new Uint8Array(this.words.buffer)
+    if (memory) {
+      extend(memory, this.capacity * SESSION_ROW_BYTES)
+      this.words = this.view(memory)
+    } else {
+      this.words = new Int32Array(this.capacity * rowWords)
+      this.words.set(before)
+    }
+    this.times = new Float64Array(this.words.buffer, 0, this.words.length / 2)
+    this.bytes = new Uint8Array(this.words.buffer, 0, this.words.byteLength)
+  }
+
+  /** Of fixed length: one that followed the memory's growth would be slower. */
+  private view(memory: SharedArrayBuffer): Int32Array {
+    return new Int32Array(memory, 0, this.capacity * rowWords)
   }
 }

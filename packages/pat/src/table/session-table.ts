@@ -13,13 +13,15 @@ export class SessionTable {
   remote: Int32Array
   readonly windows: TcpWindows
   readonly wheel: TimerWheel
-  private readonly store: SessionRows = new SessionRows(64)
+  private readonly store: SessionRows
   private readonly rows: RowNumbers
   private readonly index: HashIndex = new HashIndex()
   private readonly hash: KeyedHash
 
-  constructor(hash: KeyedHash, limit: number) {
+  /** @param memory - where `SessionRows` are, when a successor is to have them */
+  constructor(hash: KeyedHash, limit: number, memory?: SharedArrayBuffer) {
     this.hash = hash
+    this.store = new SessionRows(memory)
     this.rows = new RowNumbers(limit)
     this.remote = new Int32Array(this.store.capacity * 4)
     this.windows = new TcpWindows(this.store)
@@ -41,6 +43,10 @@ export class SessionTable {
 
   mapping(row: number): number {
     return this.store.words[row * 16 + SessionWord.mapping]!
+  }
+
+  remotePort(row: number): number {
+    return this.store.words[row * 16 + SessionWord.remotePort]!
   }
 
   nextOfMapping(row: number): number {
@@ -91,6 +97,30 @@ export class SessionTable {
   add(mapping: number, a: number, b: number, c: number, d: number, port: number, first: number): number {
     const row = this.rows.take()
     if (row >= this.store.capacity) this.grow()
+    this.link(row, mapping, a, b, c, d, port, first)
+    this.setState(row, 0)
+    return row
+  }
+
+  /**
+   * Takes a session of a predecessor over, whose state, windows and time are in its row. In the order of their rows, before
+   * any is added.
+   */
+  restore(row: number, mapping: number, a: number, b: number, c: number, d: number, port: number, first: number): void {
+    this.rows.adopt(row)
+    this.link(row, mapping, a, b, c, d, port, first)
+  }
+
+  private link(
+    row: number,
+    mapping: number,
+    a: number,
+    b: number,
+    c: number,
+    d: number,
+    port: number,
+    first: number,
+  ): void {
     const { words } = this.store
     this.remote[row * 4] = a
     this.remote[row * 4 + 1] = b
@@ -101,9 +131,7 @@ export class SessionTable {
     words[row * 16 + SessionWord.nextOfMapping] = first
     words[row * 16 + SessionWord.previousOfMapping] = -1
     if (first !== -1) words[first * 16 + SessionWord.previousOfMapping] = row
-    this.setState(row, 0)
     this.index.insert(this.hash.words6(mapping, a, b, c, d, port), row)
-    return row
   }
 
   /** Removes a session that isn't on the wheel. Returns what is now the first session of its mapping, given the one before. */

@@ -49,6 +49,7 @@ export function runWorker(start: WorkerStart, port: MessagePort): void {
     random: systemRandom,
     totals: new Float64Array(shared.totals),
     sequences: new Float64Array(shared.sequences),
+    translations: shared.translations && { memory: shared.translations, now: clock.now() },
     mesh,
     sendOnStream: (session, bytes, at, length) => void toStreams.push(bytes, at, length, session),
   })

@@ -2,6 +2,7 @@ import { performance } from 'node:perf_hooks'
 import { Worker } from 'node:worker_threads'
 import { DropReason, dropReasonName, PacketBatch, Verdict } from '@twinbore/core/packet'
 import type { Clock, Milliseconds } from '@twinbore/core/runtime'
+import { allocateTranslatorMemory } from '@twinbore/pat'
 import type { DatagramNotice } from '@twinbore/tun'
 import { nativeCopy, WakeSignal } from '@twinbore/tun/io'
 import type { DataPlaneConfig } from '../../config/gateway-config.ts'
@@ -13,9 +14,10 @@ import type { DataPlane, DataPlaneHost, PlaneRestart } from '../data-plane.ts'
 import { sequenceCells } from '../datagram-side.ts'
 import type { PlaneSettings, PlaneStats } from '../engine.ts'
 import { faultText, HeartbeatWatch, isFault } from '../heartbeat-watch.ts'
-import { addStats } from '../plane-stats.ts'
+import { addStats, flowFacts } from '../plane-stats.ts'
 import { MOST_RESTARTS, RESTARTS_WITHIN_MS, RestartLimit } from '../restart-limit.ts'
 import { type Carrier, type Traffic, trafficCells, trafficOf } from '../session-table.ts'
+import { UnsettledRemovals } from '../unsettled-removals.ts'
 import { StreamRings } from './stream-rings.ts'
 import { threadActivity } from './thread-activity.ts'
 import {
@@ -73,7 +75,7 @@ export class WorkerDriver implements DataPlane {
   lastRestart: PlaneRestart | undefined
   private readonly hands: WorkerDriverHands
   private settings: PlaneSettings
-  private readonly memory: Omit<WorkerMemory, 'status'>
+  private memory: Omit<WorkerMemory, 'status'>
   private readonly totals: Float64Array
   private readonly rings: StreamRings
   private readonly wake: WakeSignal
@@ -87,6 +89,7 @@ export class WorkerDriver implements DataPlane {
   private before: PlaneStats | undefined
   /** Sessions that it was told to remove. */
   private readonly leaving = new Set<number>()
+  private readonly unsettled = new UnsettledRemovals()
   private isStopped = false
   private isLost = false
   /** It hangs, and is being ended. */
@@ -97,7 +100,7 @@ export class WorkerDriver implements DataPlane {
   private thrown: Error | undefined
 
   private constructor(settings: PlaneSettings, hands: WorkerDriverHands) {
-    const { capacity, maxAssociations, mtu } = settings
+    const { capacity, maxAssociations, mtu, translation } = settings
     this.hands = hands
     this.wake = hands.wake ?? WakeSignal.open()
     this.settings = { ...settings, activityIntervalMs: ACTIVITY_INTERVAL_MS }
@@ -109,6 +112,7 @@ export class WorkerDriver implements DataPlane {
     this.memory = {
       totals: new SharedArrayBuffer(trafficCells(capacity) * 8),
       sequences: new SharedArrayBuffer(sequenceCells(maxAssociations) * 8),
+      translations: translation && allocateTranslatorMemory(translation),
       ...this.rings.memory,
     }
     this.totals = new Float64Array(this.memory.totals)
@@ -147,6 +151,10 @@ export class WorkerDriver implements DataPlane {
     }
     if (this.isStopped) return
     if (command.type === 'remove-session') this.leaving.add(command.session)
+    if (command.type === 'remove-inside') {
+      const [posted, taken] = [Atomics.load(this.status, StatusWord.posted), this.messagesTaken]
+      this.unsettled.note(command, (posted + 1) | 0, taken)
+    }
     this.post([command])
   }
 
@@ -197,6 +205,10 @@ export class WorkerDriver implements DataPlane {
   private get place(): { readonly worker?: number } {
     const { mesh } = this.hands
     return mesh ? { worker: mesh.self } : {}
+  }
+
+  private get messagesTaken(): number {
+    return Atomics.load(this.status, StatusWord.taken)
   }
 
   private post(commands: readonly PlaneCommand[]): void {
@@ -302,16 +314,22 @@ export class WorkerDriver implements DataPlane {
       this.fail(planeError(`dies again and again, ${often}; the last time: ${failure.message}`, failure))
       return
     }
-    const flows = this.latest?.translator?.sessions ?? 0
+    const { translation } = this.settings
+    // It may have died of what it took over.
+    if (!this.latest && translation) {
+      this.memory = { ...this.memory, translations: allocateTranslatorMemory(translation) }
+    }
     if (this.latest) this.before = this.before ? addStats(this.before, this.latest) : this.latest
     this.latest = undefined
     // Nothing more comes of sessions that it was to remove.
     for (const session of this.leaving) host.handleEvent({ type: 'session-removed', session }, now)
     this.leaving.clear()
+    const unsettled = this.unsettled.handOn(this.messagesTaken)
     this.worker = this.spawn()
+    if (unsettled.length > 0) this.post(unsettled)
     const sent = this.restore()
     this.rings.takeOver()
-    this.noteRestart(failure, flows, sent)
+    this.noteRestart(failure, sent)
   }
 
   /** Tells the successor what it must know. Returns how much of each kind. */
@@ -330,13 +348,9 @@ export class WorkerDriver implements DataPlane {
   }
 
   /** Why, how often, and what goes on and what is lost; then, when the new one is at work, how long there was none. */
-  private noteRestart(
-    failure: Error,
-    flows: number,
-    { sessions, associations }: ReturnType<typeof this.restore>,
-  ): void {
+  private noteRestart(failure: Error, { sessions, associations }: ReturnType<typeof this.restore>): void {
     const { clock, log } = this.hands
-    const { restarts: before, limit, place, worker, settings } = this
+    const { restarts: before, limit, place, worker } = this
     const since = clock.now()
     this.restarts = before + 1
     this.lastRestart = { at: clock.wallClock(), reason: failure.message, ...place }
@@ -347,11 +361,11 @@ export class WorkerDriver implements DataPlane {
       recent: `${limit.recent} of at most ${MOST_RESTARTS} within ${RESTARTS_WITHIN_MS / 1000} s`,
       sessionsKept: sessions,
       associationsKept: associations,
-      ...(settings.translation && { flowsLost: flows }),
     })
-    worker.once('message', () => {
+    worker.once('message', ({ stats }: WorkerReport) => {
       const milliseconds = Math.round(clock.now() - since)
-      if (worker === this.worker) log.info('the data plane is at work again', { ...place, milliseconds })
+      if (worker !== this.worker) return
+      log.info('the data plane is at work again', { ...place, milliseconds, ...flowFacts(stats?.translator?.restored) })
     })
   }
 

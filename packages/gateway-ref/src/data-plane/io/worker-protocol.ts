@@ -1,3 +1,4 @@
+import type { TranslatorMemory } from '@twinbore/pat'
 import type { DatagramNotice } from '@twinbore/tun'
 import type { DataPlaneConfig } from '../../config/gateway-config.ts'
 import type { DeviceHandover } from '../../egress/egress.ts'
@@ -38,6 +39,8 @@ export interface WorkerMemory {
   readonly totals: SharedArrayBuffer
   /** Sequence numbers of associations, `sequenceCells` float64 numbers. */
   readonly sequences: SharedArrayBuffer
+  /** The translator's, when there is one. */
+  readonly translations: TranslatorMemory | undefined
   /** `StatusWord`s, int32. */
   readonly status: SharedArrayBuffer
   /** A `PacketRing` each: packets from stream channels, and to them. */

@@ -130,6 +130,44 @@ describe.each([2, 3])('%i workers that translate', workers => {
     expect(world.engines[0].stats().drops).toEqual({ queueFull: 1 })
   })
 
+  test('a successor goes on with the flows of the one that died, and only with those', () => {
+    const world = new WorkersWorld(workers)
+    for (const session of [1, 2]) world.install(session)
+    world.fromStream(1, 0, query(1))
+    world.fromStream(2, 1, query(2))
+    const before = world.sent().map(({ packet }) => portsOf(packet).source)
+    world.replace(0)
+    expect(world.engines[0]!.stats().translator).toMatchObject({ restored: { mappings: 1, sessions: 1 } })
+    // What comes from outside first finds its client as well.
+    world.devices[0]!.send(reply(outside, before[0]!, Uint8Array.of(9)))
+    world.pump()
+    expect(world.onStream.splice(0).map(({ session, packet }) => [session, portsOf(packet).destination])).toEqual([
+      [1, 4000],
+    ])
+    world.fromStream(1, 0, query(1))
+    world.fromStream(2, 1, query(2))
+    expect(world.sent().map(({ packet }) => portsOf(packet).source)).toEqual(before)
+    expect(world.drops()).toEqual({})
+  })
+
+  test('a successor forgets what the one that died was to forget, before anybody can use it', () => {
+    const world = new WorkersWorld(workers)
+    world.install(1)
+    world.fromStream(1, 0, query(1))
+    const port = portsOf(world.sent()[0]!.packet).source
+    // The address is the next session's already.
+    world.replace(0, { first: [{ type: 'remove-inside', address: IpAddress.of(leaseOf(1)).bytes }] })
+    world.devices[0]!.send(reply(outside, port, Uint8Array.of(9)))
+    world.pump()
+    expect(world.onStream).toEqual([])
+    world.fromStream(1, 0, query(1))
+    expect(portsOf(world.sent()[0]!.packet).source).not.toBe(port)
+    expect(world.engines[0]!.stats().translator).toMatchObject({
+      drops: { noMapping: 1 },
+      quarantinedPorts: { udp: 1 },
+    })
+  })
+
   test('fragments of a datagram may come through any queues, in any order', () => {
     const world = new WorkersWorld(workers)
     const client = world.connect(1, 0)
