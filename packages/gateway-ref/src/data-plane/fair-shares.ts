@@ -116,13 +116,15 @@ export class FairShares {
     const time = now - this.windowBegan
     this.capacity = Math.max(this.passed / time, this.capacity * CAPACITY_DECAY)
     const stands = this.standingSince !== undefined && !this.wasDrained
-    if (!stands) this.level *= INCREASE
+    // A window ends with the first batch after it: where little comes, it has lasted for as long as several.
+    const lasted = Math.floor(time / WINDOW_MS)
+    if (!stands) this.level *= INCREASE ** lasted
     else if (this.owners > 0) {
       const fair = this.fairShare(this.capacity * time)
       const least = Math.max((SLACK * this.passed) / this.owners, LEAST_PART * fair)
       this.level = Math.max(least, Math.min(this.level * time, this.largest) * DECREASE) / time
     }
-    this.calm = stands || this.dropped > 0 ? 0 : this.calm + 1
+    this.calm = stands || this.dropped > 0 ? 0 : this.calm + lasted
     if (this.calm < CALM_WINDOWS) this.beginWindow(now, time)
     else {
       this.isActive = false

@@ -131,6 +131,26 @@ test('the work ends with the overload', () => {
   expect(shares.active).toBe(false)
 })
 
+test('time counts, not batches: who sends a window of packets now and then is cut down once at most', () => {
+  const shares = new FairShares()
+  const batch = new PacketBatch({ capacity: 1024, slotBytes: 16 })
+  const turn = (now: number, owners: number, packets: number, drained: boolean) => {
+    batch.reset()
+    for (let owner = 0; owner < owners; owner++) {
+      for (let n = 0; n < packets; n++) batch.place(0, packetBytes, owner)
+    }
+    shares.police(batch, now)
+    shares.settle(drained, now)
+    return batch.drops[DropReason.rateLimited]!
+  }
+  for (let now = 0; now < 300; now++) turn(now, 500, 1 + (now % 2), false)
+  expect(shares.active).toBe(true)
+  turn(310, 1, 64, true)
+  const dropped = turn(610, 1, 64, true)
+  for (let now = 910; now < 4000; now += 300) expect(turn(now, 1, 64, true)).toBe(dropped)
+  expect(shares.active).toBe(false)
+})
+
 test('whoever takes no more than an equal share of what passes loses nothing (property)', () => {
   const senders = fc.array(fc.integer({ min: 1, max: 64 }), { minLength: 1, maxLength: 12 })
   fc.assert(
