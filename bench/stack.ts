@@ -8,7 +8,7 @@ import { gatewayInsideAddress, LabNetwork } from '../tests/lab/lab-network.ts'
 import type { LabProcess } from '../tests/lab/lab-process.ts'
 import { stream } from '../tests/lab/traffic.ts'
 import { compareCandidates } from './harness/compare.ts'
-import { reserveCore } from './harness/cores.ts'
+import { pinnedTo, reserveCore } from './harness/cores.ts'
 import { cpuNanoseconds } from './harness/cpu-time.ts'
 import { type BenchNeed, hasAll } from './harness/needs.ts'
 import { progress } from './harness/progress.ts'
@@ -123,7 +123,7 @@ async function startRelay(network: LabNetwork, core: number, profile: string | u
   return relay
 }
 
-/** `taskset` replaces itself by the program, so the process id is the program's. */
 function startPinned(network: LabNetwork, core: number, program: string, args: readonly string[]): LabProcess {
-  return network.start('gateway', 'taskset', ['--cpu-list', `${core}`, program, ...args])
+  const words = [...pinnedTo(core), program, ...args]
+  return network.start('gateway', words[0]!, words.slice(1))
 }

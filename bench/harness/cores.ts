@@ -2,6 +2,11 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 
+/** The command line that runs a program on one core; `taskset` replaces itself by it, so the process id is the program's. */
+export function pinnedTo(core: number): readonly string[] {
+  return ['taskset', '--cpu-list', `${core}`]
+}
+
 export interface Cores {
   /** The core of whatever is measured. */
   readonly measured: number

@@ -6,9 +6,14 @@ import type { LabProcess } from '../../tests/lab/lab-process.ts'
 
 const host = fileURLToPath(new URL('./gateway-host.mjs', import.meta.url))
 
-/** Starts it with a configuration file, and waits until it listens. */
-export async function startBenchGateway(network: LabNetwork, configFile: string): Promise<LabProcess> {
-  const gateway = network.start('gateway', process.execPath, ['--expose-gc', host, configFile], { keepInputOpen: true })
+/** Starts it with a configuration file, by a command that runs programs if one is given, and waits until it listens. */
+export async function startBenchGateway(
+  network: LabNetwork,
+  configFile: string,
+  runner: readonly string[] = [],
+): Promise<LabProcess> {
+  const words = [...runner, process.execPath, '--expose-gc', host, configFile]
+  const gateway = network.start('gateway', words[0]!, words.slice(1), { keepInputOpen: true })
   await gateway.waitFor(/^ready on port/m, { stdoutOnly: true })
   return gateway
 }

@@ -9,6 +9,7 @@ import { startOcserv } from '../../tests/lab/ocserv.ts'
 import { usualConfig } from '../../tests/lab/twinbore.ts'
 import { Workspace } from '../../tests/lab/workspace.ts'
 import type { Command, EchoAnswer, EchoCommand, OpenAnswer, OpenCommand } from '../load/generator.ts'
+import { pinnedTo } from './cores.ts'
 import { startBenchGateway } from './gateway.ts'
 import { progress } from './progress.ts'
 import type { Driver } from './words.ts'
@@ -46,11 +47,12 @@ export interface LoadProcess {
   closeAll(): Promise<void>
 }
 
-/** Starts a gateway that takes so many sessions of one user, and an echo beyond it. */
+/** Starts a gateway that takes so many sessions of one user, on one core, and an echo beyond it. */
 export async function openSessionCandidate(
   name: SessionGateway,
   maxSessions: number,
   driver: Driver,
+  core: number,
 ): Promise<SessionCandidate> {
   progress(`setting up ${name}`)
   const workspace = new Workspace()
@@ -70,12 +72,19 @@ export async function openSessionCandidate(
     await echo.waitFor(/ready/)
     const gateway =
       name === 'twinbore'
-        ? await startOurs(network, workspace, { ...usualConfig(certificates), dataPlane: { driver } }, maxSessions)
+        ? await startOurs(
+            network,
+            workspace,
+            { ...usualConfig(certificates), dataPlane: { driver } },
+            maxSessions,
+            core,
+          )
         : await startOcserv(network, workspace, {
             certificates,
             users: {},
             passwordFile: await cheapPasswordFile(workspace),
             maxClients: maxSessions,
+            runner: pinnedTo(core),
             pools: { ipv4: '10.201.0.0/16', ipv6: 'fd99:201::/64' },
             dpdSeconds: 3600,
             more: ['max-ban-score = 0'],
@@ -93,12 +102,14 @@ async function startOurs(
   workspace: Workspace,
   usual: Readonly<Record<string, unknown>>,
   maxSessions: number,
+  core: number,
 ): Promise<LabProcess> {
   const password = await hashPassword('secret', { N: 1024, r: 1, p: 1 })
   await addUser(workspace.path('users.yaml'), { name: 'alice', password })
   const limits = { maxSessions, maxSessionsPerUser: maxSessions, dpdSeconds: 0 }
   const pool = { ipv4: '10.77.0.0/16', ipv6: 'fd77:77::/64', quarantineSeconds: 0 }
-  return startBenchGateway(network, workspace.write('gateway.yaml', stringify({ ...usual, pool, session: limits })))
+  const config = workspace.write('gateway.yaml', stringify({ ...usual, pool, session: limits }))
+  return startBenchGateway(network, config, pinnedTo(core))
 }
 
 async function cheapPasswordFile(workspace: Workspace): Promise<string> {

@@ -21,6 +21,8 @@ export interface OcservOptions {
   readonly maxClients?: number
   /** @defaultValue `ocservPool` and `ocservPool6` */
   readonly pools?: { readonly ipv4: string; readonly ipv6: string }
+  /** A command that runs it, such as `taskset` with its options. @defaultValue none */
+  readonly runner?: readonly string[]
   /** Further lines of its configuration. */
   readonly more?: readonly string[]
 }
@@ -74,7 +76,8 @@ export async function startOcserv(
     ].join('\n'),
   )
   await masquerade(network, [pools.ipv4, pools.ipv6])
-  const server = network.start('gateway', 'ocserv', ['--foreground', '--log-stderr', '--config', config])
+  const words = [...(options.runner ?? []), 'ocserv', '--foreground', '--log-stderr', '--config', config]
+  const server = network.start('gateway', words[0]!, words.slice(1))
   await server.waitFor(/listening \(UDP\) on \[?::/)
   return server
 }
