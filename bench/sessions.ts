@@ -35,6 +35,8 @@ interface Loaded {
   readonly flooder: LoadProcess
 }
 
+/** By so many logins the code of both ends is compiled for the most part: the first hundred cost up to twice as much. */
+const warmUp = 300
 /** Sessions that share the gateway with the one that floods. */
 const bystanders = 20
 
@@ -72,8 +74,8 @@ async function run(words: Words): Promise<void> {
       const candidate = await openSessionCandidate(name, plan.sessions + 32, driver, cores.measured)
       const loaded = { candidate, load: candidate.startLoad(), flooder: candidate.startLoad() }
       candidates.push(loaded)
-      // A few sessions that do not count: afterwards code is warm, and memory holds what the first one brings.
-      await loaded.load.open(Math.min(16, plan.sessions), plan.concurrency)
+      // Sessions that do not count: afterwards code is compiled, and memory holds what the first ones bring.
+      await loaded.load.open(Math.min(warmUp, plan.sessions), plan.concurrency)
       await loaded.load.echo({ sessions: 1, window: plan.window, seconds: Math.min(1, plan.seconds) })
       await loaded.load.closeAll()
     }
