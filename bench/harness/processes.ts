@@ -4,12 +4,17 @@ import { cpuNanoseconds } from './cpu-time.ts'
 
 /**
  * Bytes of proportional set size (PSS) of a process and all of its descendants: a page that n processes share counts 1/n for
- * each, so the sum is what the gateway takes from the machine.
+ * each, so the sum is what the gateway takes from the machine. `own` leaves out pages of files, such as programs: how many
+ * processes elsewhere on the machine share those changes from moment to moment.
  */
-export function memoryOfTree(root: number): number {
+export function memoryOfTree(root: number, which: 'all' | 'own' = 'all'): number {
+  const pattern = which === 'all' ? /^Pss:\s+(\d+)/gm : /^Pss_(?:Anon|Shmem):\s+(\d+)/gm
   return sumOver(root, pid => {
-    const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8')
-    return Number(/^Pss:\s+(\d+)/m.exec(text)?.[1] ?? 0) * 1024
+    let total = 0
+    for (const [, kibibytes] of readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8').matchAll(pattern)) {
+      total += Number(kibibytes) * 1024
+    }
+    return total
   })
 }
 
