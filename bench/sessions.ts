@@ -117,7 +117,7 @@ async function measure(recorder: Recorder, loaded: Loaded, plan: Plan, round: st
   progress(`${label} ${(plan.sessions / seconds).toFixed(0)} new sessions/s, ${kibibytes.toFixed(0)} KiB each`)
 
   // Not counted: a gateway may answer the first packets by the stream channel.
-  await load.echo({ sessions: plan.sessions, window: 1, seconds: Math.min(1, plan.seconds) })
+  await load.echo({ sessions: plan.sessions, window: 1, seconds: plan.seconds })
   const carry = async (when: string, count: number, window: number): Promise<EchoAnswer> => {
     const [cpu, loadCpu] = [cpuOfTree(gateway.pid), cpuOfTree(load.pid)]
     const answer = await load.echo({ sessions: count, window, seconds: plan.seconds })
@@ -164,25 +164,21 @@ async function dropped(gateway: LabProcess): Promise<Record<string, number>> {
   return Object.fromEntries(Object.entries(all).filter(([, count]) => count > 0))
 }
 
-/** So long memory must stay as it is: V8 gives back what a wave of logins took some 8 s after it. */
-const settledMs = 12_000
-const longestSettlingMs = 60_000
+/** Memory is looked at so often: V8 gives back what a wave of logins took some 8 s after a collection. */
+const settlingMs = 10_000
+const mostLooks = 6
 
 /** Bytes, once nothing moves any more: processes of sessions that left are gone, garbage is collected and its memory given back. */
 async function settledMemory({ name, gateway }: SessionCandidate): Promise<number> {
-  if (name === 'twinbore') await collectGarbage(gateway)
-  const beganAt = performance.now()
-  let last = memoryOfTree(gateway.pid, 'own')
-  for (let since = beganAt; ; ) {
-    await wait(500)
-    const now = performance.now()
+  let last = Number.POSITIVE_INFINITY
+  for (let look = 0; look < mostLooks; look++) {
+    if (name === 'twinbore') await collectGarbage(gateway)
+    await wait(settlingMs)
     const memory = memoryOfTree(gateway.pid, 'own')
-    if (Math.abs(memory - last) > last * 0.01) {
-      last = memory
-      since = now
-    }
-    if (now - since >= settledMs || now - beganAt >= longestSettlingMs) return memory
+    if (Math.abs(memory - last) <= memory * 0.01) return memory
+    last = memory
   }
+  return last
 }
 
 /** Of payload, there and back counted once. */

@@ -47,8 +47,9 @@ export interface EchoAnswer {
   readonly roundTrips: Times
 }
 
-// A packet that is not back by then is taken for lost.
-const patienceMs = 300
+// A packet that is not back by then is taken for lost. Well above the round trips of a busy machine: packets sent again while the
+// first ones wait in queues would only make these longer.
+const patienceMs = 2000
 const [url, username, password, address, port, payloadBytes] = process.argv.slice(2) as [
   string,
   string,
