@@ -26,6 +26,8 @@ interface Plan {
   readonly seconds: number
   /** Packets that a single session keeps on the way; all together as many, or one each. */
   readonly window: number
+  /** Seconds between two looks at memory: V8 gives back what a wave of logins took some 8 s after a collection. */
+  readonly settle: number
 }
 
 interface Loaded {
@@ -48,6 +50,7 @@ export const sessions: Bench = {
     sessions: { type: 'string', value: 'N', help: 'sessions at once (200)' },
     concurrency: { type: 'string', value: 'N', help: 'logins at once (8)' },
     window: { type: 'string', value: 'N', help: 'packets that are on the way at once (64)' },
+    settle: { type: 'string', value: 'S', help: 'seconds for which memory must have stayed the same (10)' },
     driver: sharedOptions.driver,
     seconds: sharedOptions.seconds(4),
   },
@@ -63,6 +66,7 @@ async function run(words: Words): Promise<void> {
     concurrency: words.number('concurrency', 8),
     seconds: words.number('seconds', 4, { whole: false }),
     window: words.number('window', 64),
+    settle: words.number('settle', 10, { whole: false }),
   }
   if (!hasAll('sessions', ['root', 'tun', 'ip', 'nft', 'openssl', 'taskset'])) return
   if (vs.length > 0 && !hasAll('sessions', ['ocserv'])) return
@@ -98,7 +102,10 @@ async function measure(recorder: Recorder, loaded: Loaded, plan: Plan, round: st
   const { candidate, load, flooder } = loaded
   const { name, gateway } = candidate
   const label = `${round}: ${name}`
-  const before = await settledMemory(candidate)
+  const before = await settledMemory(candidate, plan.settle)
+  // V8 throws code away that was not used for some collections: it is compiled before anything is measured.
+  await load.open(Math.min(warmUp, plan.sessions), plan.concurrency)
+  await load.closeAll()
   const cpuBefore = [cpuOfTree(gateway.pid), cpuOfTree(load.pid)] as const
   const { seconds, times } = await load.open(plan.sessions, plan.concurrency)
   const cpuOf = (pid: number, start: number): number => (cpuOfTree(pid) - start) / plan.sessions / 1e6
@@ -110,7 +117,7 @@ async function measure(recorder: Recorder, loaded: Loaded, plan: Plan, round: st
   recorder.add(name, 'new sessions', 'sessions/s', 'more', plan.sessions / seconds)
   recorder.add(name, 'new session: login to datagram channel, p50', 'ms', 'less', times.p50)
   recorder.add(name, 'new session: login to datagram channel, p95', 'ms', 'less', times.p95)
-  const after = await settledMemory(candidate)
+  const after = await settledMemory(candidate, plan.settle)
   const kibibytes = (after - before) / plan.sessions / 1024
   recorder.add(name, 'memory of an idle session', 'KiB', 'less', kibibytes)
   recorder.add(name, 'memory of the gateway, all idle', 'MiB', 'less', memoryOfTree(gateway.pid) / 2 ** 20)
@@ -164,16 +171,14 @@ async function dropped(gateway: LabProcess): Promise<Record<string, number>> {
   return Object.fromEntries(Object.entries(all).filter(([, count]) => count > 0))
 }
 
-/** Memory is looked at so often: V8 gives back what a wave of logins took some 8 s after a collection. */
-const settlingMs = 10_000
 const mostLooks = 6
 
 /** Bytes, once nothing moves any more: processes of sessions that left are gone, garbage is collected and its memory given back. */
-async function settledMemory({ name, gateway }: SessionCandidate): Promise<number> {
+async function settledMemory({ name, gateway }: SessionCandidate, seconds: number): Promise<number> {
   let last = Number.POSITIVE_INFINITY
   for (let look = 0; look < mostLooks; look++) {
     if (name === 'twinbore') await collectGarbage(gateway)
-    await wait(settlingMs)
+    await wait(seconds * 1000)
     const memory = memoryOfTree(gateway.pid, 'own')
     if (Math.abs(memory - last) <= memory * 0.01) return memory
     last = memory

@@ -96,7 +96,8 @@ needs(
   })
 
   test('sessions', { timeout: 180_000 }, async () => {
-    const result = await runBench('sessions', '--vs', 'ocserv', '--sessions', '8', '--seconds', '1')
+    const words = ['--sessions', '8', '--settle', '0.5', '--seconds', '1']
+    const result = await runBench('sessions', '--vs', 'ocserv', ...words)
     for (const candidate of ['twinbore', 'ocserv']) {
       const found = medians(result, candidate)
       for (const measure of ['new sessions', 'all sessions: throughput', 'few packets, alone: RTT p50']) {

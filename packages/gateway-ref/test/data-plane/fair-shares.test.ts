@@ -141,7 +141,7 @@ test('time counts, not batches: who sends a window of packets now and then is cu
     }
     shares.police(batch, now)
     shares.settle(drained, now)
-    return batch.drops[DropReason.rateLimited]!
+    return batch.drops[DropReason.unfairShare]!
   }
   for (let now = 0; now < 300; now++) turn(now, 500, 1 + (now % 2), false)
   expect(shares.active).toBe(true)
