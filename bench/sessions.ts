@@ -24,8 +24,10 @@ interface Plan {
   readonly sessions: number
   readonly concurrency: number
   readonly seconds: number
-  /** Packets that a single session keeps on the way; all together as many, or one each. */
+  /** Packets that a single session keeps on the way. */
   readonly window: number
+  /** The same of each session, when all are active: fewer, as their packets wait for each other. */
+  readonly each: number
   /** Seconds between two looks at memory: V8 gives back what a wave of logins took some 8 s after a collection. */
   readonly settle: number
 }
@@ -49,7 +51,8 @@ export const sessions: Bench = {
     vs: sharedOptions.vs('ocserv'),
     sessions: { type: 'string', value: 'N', help: 'sessions at once (200)' },
     concurrency: { type: 'string', value: 'N', help: 'logins at once (8)' },
-    window: { type: 'string', value: 'N', help: 'packets that are on the way at once (64)' },
+    window: { type: 'string', value: 'N', help: 'packets that a session keeps on the way while it is the only one (64)' },
+    each: { type: 'string', value: 'N', help: 'packets that each keeps on the way while all are active (4)' },
     settle: { type: 'string', value: 'S', help: 'seconds for which memory must have stayed the same (10)' },
     driver: sharedOptions.driver,
     seconds: sharedOptions.seconds(4),
@@ -66,6 +69,7 @@ async function run(words: Words): Promise<void> {
     concurrency: words.number('concurrency', 8),
     seconds: words.number('seconds', 4, { whole: false }),
     window: words.number('window', 64),
+    each: words.number('each', 4),
     settle: words.number('settle', 10, { whole: false }),
   }
   if (!hasAll('sessions', ['root', 'tun', 'ip', 'nft', 'openssl', 'taskset'])) return
@@ -134,7 +138,7 @@ async function measure(recorder: Recorder, loaded: Loaded, plan: Plan, round: st
     return answer
   }
   const one = await carry('one session', 1, plan.window)
-  const all = await carry('all sessions', plan.sessions, Math.max(1, Math.round(plan.window / plan.sessions)))
+  const all = await carry('all sessions', plan.sessions, plan.each)
   const [single, together] = [megabits(one), megabits(all)]
   recorder.add(name, 'one session: throughput', 'Mbit/s', 'more', single)
   recorder.add(name, 'all sessions: throughput', 'Mbit/s', 'more', together)
