@@ -51,7 +51,11 @@ export const sessions: Bench = {
     vs: sharedOptions.vs('ocserv'),
     sessions: { type: 'string', value: 'N', help: 'sessions at once (200)' },
     concurrency: { type: 'string', value: 'N', help: 'logins at once (8)' },
-    window: { type: 'string', value: 'N', help: 'packets that a session keeps on the way while it is the only one (64)' },
+    window: {
+      type: 'string',
+      value: 'N',
+      help: 'packets that a session keeps on the way while it is the only one (64)',
+    },
     each: { type: 'string', value: 'N', help: 'packets that each keeps on the way while all are active (4)' },
     settle: { type: 'string', value: 'S', help: 'seconds for which memory must have stayed the same (10)' },
     driver: sharedOptions.driver,
