@@ -118,7 +118,7 @@ const modes: readonly Mode[] = [
   {
     name: 'sockets as the way out',
     egress: 'sockets',
-    facts: { driver: 'loop', device: 'single packets', datagrams: 'batches, GSO, GRO' },
+    facts: { driver: 'loop', device: 'super-packets', datagrams: 'batches, GSO, GRO' },
     counts: ({ sockets }) => expect(sockets).toBeDefined(),
   },
   {

