@@ -21,6 +21,7 @@ export {
   type CredentialsAnswer,
   type CredentialsCheck,
   certificateUsername,
+  isTokenText,
   isUsername,
   type LoginIdentity,
   type LoginMethod,

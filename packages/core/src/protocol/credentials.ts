@@ -1,7 +1,7 @@
 import { MAX_USERNAME_LENGTH } from './limits.ts'
 
 /** How someone proved who they are. */
-export type LoginMethod = 'password' | 'certificate' | 'certificate-and-password'
+export type LoginMethod = 'password' | 'certificate' | 'certificate-and-password' | 'token'
 
 /** Who logged in. */
 export interface LoginIdentity {
@@ -11,6 +11,8 @@ export interface LoginIdentity {
   readonly method: LoginMethod
   /** SHA-256 of the client certificate that took part, lower-case hex. */
   readonly certificateFingerprint?: string
+  /** What the checker said beside it; nobody here looks into it. */
+  readonly details?: unknown
 }
 
 /** What a gateway knows of a client certificate that TLS has verified against the client authorities. */
@@ -49,15 +51,29 @@ export function isUsername(text: string): boolean {
   return text !== '.' && !text.includes('..') && /^[\p{L}\p{M}\p{N} ._\-@+'$#=&,\\]+$/u.test(text)
 }
 
-/** What the shell is asked to check. One login may take several checks: certificate, password, challenge. */
+/**
+ * Whether a text has the form of a signed token (RFC 7515 §3.1, compact): three parts of base64url. What it is worth, and
+ * whether it is one at all, is for the checker to say.
+ */
+export function isTokenText(text: string): boolean {
+  return text.length >= MIN_TOKEN_LENGTH && /^[\w-]+\.[\w-]+\.[\w-]*$/.test(text)
+}
+
+/** No signed token is shorter, and hardly a password of three parts as long. */
+const MIN_TOKEN_LENGTH = 64
+
+/** What the shell is asked to check. One login may take several checks: certificate, password, challenge; or a token. */
 export interface CredentialsCheck {
   /** Names the login in the answer. */
   readonly login: number
   /** `challenge`: `secret` answers a second form that an earlier answer asked for. */
-  readonly step: 'certificate' | 'password' | 'challenge'
+  readonly step: 'certificate' | 'password' | 'challenge' | 'token'
+  /** What was typed, or what the certificate says; empty with a token that came by itself. */
   readonly username: string
-  /** The password, or the answer to the challenge; absent in a certificate step. */
+  /** The password, the answer to the challenge, or the token; absent in a certificate step. */
   readonly secret?: string
+  /** With a token: whether it came as one (RFC 6750 §2.1) or in place of a password. */
+  readonly tokenVia?: 'bearer' | 'password'
   readonly group?: string
   /** What the answer to an earlier check of this login had in `state`. */
   readonly state?: unknown
@@ -70,9 +86,11 @@ export interface CredentialsCheck {
 export type CredentialsAnswer =
   | {
       readonly verdict: 'accept'
-      /** The canonical user name, when it isn't the one that was typed. */
+      /** The canonical user name, when it isn't the one that was typed. With a token there must be one. */
       readonly username?: string
       readonly group?: string
+      /** `details` of the identity. */
+      readonly details?: unknown
     }
   /** Asks for one more field (a one-time password). The next check has `step: 'challenge'`. */
   | {
@@ -83,7 +101,10 @@ export type CredentialsAnswer =
       /** Comes back in the next check; never leaves the process. */
       readonly state?: unknown
     }
-  /** The client learns only that the login failed: the same words for an unknown user and for a wrong password. */
-  | { readonly verdict: 'reject' }
+  /**
+   * The client learns only that the login failed: the same words for an unknown user and for a wrong password. Of a token it
+   * may learn why, by `text`.
+   */
+  | { readonly verdict: 'reject'; readonly text?: string }
   /** Nobody can tell at the moment (the user store is out of reach): 503, and no try is counted. */
   | { readonly verdict: 'unavailable' }

@@ -7,6 +7,7 @@ import {
   type CredentialsAnswer,
   type CredentialsCheck,
   certificateUsername,
+  isTokenText,
   isUsername,
   type LoginIdentity,
   type LoginMethod,
@@ -14,8 +15,8 @@ import {
 } from './credentials.ts'
 import { type GatewayLoginConfig, type GatewayLoginOptions, gatewayLoginConfig } from './gateway-login-options.ts'
 import { type HttpReply, type HttpRequest, headerValue } from './http-message.ts'
-import { SESSION_COOKIE_BYTES, SESSION_COOKIE_LENGTH } from './limits.ts'
-import { challengeForm, completeReply, formReply, frontPage, mainForm, refusalPage } from './login-pages.ts'
+import { MAX_FIELD_LENGTH, SESSION_COOKIE_BYTES, SESSION_COOKIE_LENGTH } from './limits.ts'
+import { challengeForm, completeReply, formReply, frontPage, mainForm, refusalPage, tokenPage } from './login-pages.ts'
 import { readFormBody, readLoginRequest } from './login-request.ts'
 import { type PendingLogin, PendingLogins } from './pending-logins.ts'
 import { base64url } from './text-codes.ts'
@@ -31,7 +32,8 @@ import { base64url } from './text-codes.ts'
  *     <── 200, cookie ───────────  <── grant(cookie) ───────────────────────
  *
  * `reject` gives the form again, with a login cookie that counts the tries; `challenge` gives a second form. A client
- * certificate that is enough goes to `check-credentials` on the very first request. The XML dialogue ("aggregate auth")
+ * certificate that is enough goes to `check-credentials` on the very first request. Where tokens are taken, clients that know
+ * how to send one are asked for it first, with 401; they may also send one in place of a password. The XML dialogue ("aggregate auth")
  * and the older one (`GET /`, form-encoded answer) lead through the same stages.
  *
  * A request is an `exchange`, a number of the caller; each gets exactly one `respond`, unless `abandonExchange` says that
@@ -120,6 +122,10 @@ export class GatewayLogin implements Machine<GatewayLoginOutput> {
   private route(exchange: number, request: LoginHttpRequest, now: Milliseconds): Reply | undefined {
     const path = request.path.split('?', 1)[0]
     if (path !== '/' && path !== '/auth') return this.refused(404, 'Not found')
+    if (request.method === 'GET' || request.method === 'POST') {
+      const token = bearerToken(request)
+      if (token !== undefined && this.takesTokens) return this.takeToken(exchange, request, token, now)
+    }
     if (request.method === 'GET') {
       return isVpnClient(request) ? this.begin(exchange, request, undefined, now) : keep(frontPage)
     }
@@ -147,6 +153,7 @@ export class GatewayLogin implements Machine<GatewayLoginOutput> {
     if (!method) return this.withoutMethod(request)
     const earlier = this.earlierLogin(request)
     if (earlier?.stage === 'challenge') this.pending.remove(earlier)
+    if (this.takesTokens && method !== 'certificate' && !earlier && offersTokens(request)) return keep(tokenPage(true))
     if (method !== 'certificate' || earlier?.stage === 'form') {
       return keep(formReply(mainForm(this.config, group === undefined ? {} : { group }), undefined))
     }
@@ -174,12 +181,13 @@ export class GatewayLogin implements Machine<GatewayLoginOutput> {
       return this.check(earlier, fields.get('answer') ?? fields.get('secondary_password') ?? secret)
     }
 
-    const method = this.methodFor(request, 'certificate')
+    const isToken = this.takesTokens && isTokenText(secret)
+    const method = isToken ? 'token' : this.formMethodFor(request)
     if (!method) return this.withoutMethod(request)
     const username = fields.get('username')?.trim() ?? ''
     const group = fields.get('group_list') ?? groupSelect
     const groupKnown = group === undefined || this.config.groups.some(({ value }) => value === group)
-    if (username === '' || secret === '' || !groupKnown) {
+    if ((username === '' && !isToken) || secret === '' || !groupKnown) {
       const error = groupKnown ? 'Please enter both.' : 'There is no such group.'
       const form = mainForm(this.config, { error, ...(username === '' ? {} : { username }) })
       return keep(formReply(form, earlier?.handle))
@@ -187,17 +195,45 @@ export class GatewayLogin implements Machine<GatewayLoginOutput> {
     const login = earlier ?? this.open(exchange, request, { method, username, group }, now)
     if (!login) return this.refused(503, 'Too many logins at the moment')
     this.pending.setExchange(login, exchange)
-    Object.assign(login, { step: 'password', method, username, group, certificate: request.peerCertificate })
-    return isUsername(username) && this.fitsCertificate(login) ? this.check(login, secret) : this.reject(login)
+    const step = isToken ? 'token' : 'password'
+    const tokenVia = isToken ? 'password' : undefined
+    Object.assign(login, { step, tokenVia, method, username, group, certificate: request.peerCertificate })
+    if (isToken) return this.check(login, secret)
+    const mayBeRight = method !== 'token' && isUsername(username) && this.fitsCertificate(login)
+    return mayBeRight ? this.check(login, secret) : this.reject(login)
   }
 
-  /** The first configured method that the connection allows, other than `except`. */
-  private methodFor(request: LoginHttpRequest, except?: LoginMethod): LoginMethod | undefined {
+  /** A token that came as one. */
+  private takeToken(exchange: number, request: LoginHttpRequest, token: string, now: Milliseconds): Reply | undefined {
+    if (token.length > MAX_FIELD_LENGTH || !isTokenText(token)) {
+      this.rejected('token', request.remoteAddress, undefined)
+      return close(
+        tokenPage(false, token.length > MAX_FIELD_LENGTH ? 'The token is too long' : 'The token is malformed'),
+      )
+    }
+    const login = this.open(exchange, request, { method: 'token', username: '', group: undefined }, now)
+    return login ? this.check(login, token) : this.refused(503, 'Too many logins at the moment')
+  }
+
+  private get takesTokens(): boolean {
+    return this.config.methods.includes('token')
+  }
+
+  /** What an answered form is judged by: a password where there are any, else only tokens in place of one. */
+  private formMethodFor(request: LoginHttpRequest): LoginMethod | undefined {
+    const others = (method: LoginMethod) => method !== 'certificate' && method !== 'token'
+    return this.methodFor(request, others) ?? this.methodFor(request, method => method === 'token')
+  }
+
+  /** The first configured method that the connection allows, of those that count. */
+  private methodFor(request: LoginHttpRequest, counts = (_: LoginMethod) => true): LoginMethod | undefined {
     const { peerCertificate } = request
     const hasIdentity =
       peerCertificate !== undefined &&
       certificateUsername(peerCertificate, this.config.certificateIdentity) !== undefined
-    return this.config.methods.find(method => method !== except && (method === 'password' || hasIdentity))
+    return this.config.methods.find(
+      method => counts(method) && (method === 'password' || method === 'token' || hasIdentity),
+    )
   }
 
   private withoutMethod(request: LoginHttpRequest): Reply {
@@ -230,7 +266,8 @@ export class GatewayLogin implements Machine<GatewayLoginOutput> {
       userAgent: headerValue(request.headers, 'user-agent')?.slice(0, 256),
       expiresAt: now + seconds(this.config.loginSeconds),
       stage: 'checking',
-      step: claim.method === 'certificate' ? 'certificate' : 'password',
+      step: claim.method === 'certificate' ? 'certificate' : claim.method === 'token' ? 'token' : 'password',
+      tokenVia: claim.method === 'token' ? 'bearer' : undefined,
       exchange,
       certificate: request.peerCertificate,
     })
@@ -238,7 +275,7 @@ export class GatewayLogin implements Machine<GatewayLoginOutput> {
 
   private check(login: PendingLogin, secret: string | undefined): undefined {
     login.stage = 'checking'
-    const { id, step, username, group, certificate, remoteAddress, userAgent, challenge } = login
+    const { id, step, tokenVia, username, group, certificate, remoteAddress, userAgent, challenge } = login
     this.outputs.push({
       type: 'check-credentials',
       check: {
@@ -247,6 +284,7 @@ export class GatewayLogin implements Machine<GatewayLoginOutput> {
         username,
         remoteAddress,
         ...(secret === undefined ? {} : { secret }),
+        ...(tokenVia === undefined ? {} : { tokenVia }),
         ...(group === undefined ? {} : { group }),
         ...(challenge === undefined ? {} : { state: challenge.state }),
         ...(certificate === undefined ? {} : { certificate }),
@@ -259,27 +297,29 @@ export class GatewayLogin implements Machine<GatewayLoginOutput> {
   private replyToCheck(login: PendingLogin, answer: CredentialsAnswer): Reply | undefined {
     switch (answer.verdict) {
       case 'accept':
-        return this.accept(login, answer.username ?? login.username, answer.group ?? login.group)
+        return this.accept(login, answer)
       case 'challenge':
         login.stage = 'challenge'
         login.challenge = { message: answer.message, label: answer.label ?? 'Code:', state: answer.state }
         return this.form(login, undefined)
       case 'reject':
-        return this.reject(login)
+        return login.step === 'token' ? this.rejectToken(login, answer.text) : this.reject(login)
       case 'unavailable':
         this.counters.add('unavailable')
         return this.ended(login, 503, 'Login is not available at the moment')
     }
   }
 
-  private accept(login: PendingLogin, username: string, group: string | undefined): undefined {
+  private accept(login: PendingLogin, answer: CredentialsAnswer & { readonly verdict: 'accept' }): undefined {
     login.stage = 'granting'
     const { id, method, certificate, remoteAddress, userAgent } = login
+    const { username = login.username, group = login.group, details } = answer
     const identity: LoginIdentity = {
       username,
       method,
       ...(group === undefined ? {} : { group }),
       ...(certificate === undefined ? {} : { certificateFingerprint: certificate.fingerprint }),
+      ...(details === undefined ? {} : { details }),
     }
     this.outputs.push({
       type: 'established',
@@ -291,7 +331,7 @@ export class GatewayLogin implements Machine<GatewayLoginOutput> {
     return undefined
   }
 
-  private reject(login: PendingLogin): Reply {
+  private reject(login: PendingLogin, text = 'Login failed.'): Reply {
     login.tries++
     this.rejected('credentials', login.remoteAddress, login.username)
     if (login.tries >= this.config.maxTries) {
@@ -303,7 +343,15 @@ export class GatewayLogin implements Machine<GatewayLoginOutput> {
       return this.ended(login, 401, 'Authentication failed')
     }
     login.stage = login.step === 'challenge' ? 'challenge' : 'form'
-    return this.form(login, byCertificate ? undefined : 'Login failed.')
+    return this.form(login, byCertificate ? undefined : text)
+  }
+
+  /** A token that is not taken is not tried twice; one in place of a password is a try like others. */
+  private rejectToken(login: PendingLogin, text = 'The token is not accepted'): Reply {
+    if (login.tokenVia !== 'bearer') return this.reject(login, text)
+    this.rejected('token', login.remoteAddress, undefined)
+    this.pending.remove(login)
+    return close(tokenPage(false, text))
   }
 
   /** The form that belongs to the stage; the login waits for its client from now on. */
@@ -390,7 +438,7 @@ export type GatewayLoginOutput =
       readonly username?: string
     }
 
-export type LoginRejection = 'credentials' | 'no-certificate' | 'certificate-identity' | 'too-many-tries'
+export type LoginRejection = 'credentials' | 'no-certificate' | 'certificate-identity' | 'too-many-tries' | 'token'
 
 export type GatewayLoginCounter = (typeof gatewayLoginCounters)[number]
 
@@ -411,6 +459,16 @@ function isVpnClient(request: HttpRequest): boolean {
     headerValue(request.headers, 'x-aggregate-auth') !== undefined ||
     /anyconnect|openconnect/i.test(headerValue(request.headers, 'user-agent') ?? '')
   )
+}
+
+/** The token of a request (RFC 6750 §2.1); of some clients the word and the token are joined by `=`. */
+function bearerToken(request: HttpRequest): string | undefined {
+  return /^bearer[ =] *(\S+) *$/i.exec(headerValue(request.headers, 'authorization') ?? '')?.[1]
+}
+
+/** Clients say so, until they are told to fall back on forms. */
+function offersTokens(request: HttpRequest): boolean {
+  return headerValue(request.headers, 'x-support-http-auth') === 'true'
 }
 
 function isFormEncoded(request: HttpRequest): boolean {

@@ -30,6 +30,18 @@ export function refusalPage(status: number, reason: string): HttpReply {
   return { ...reply, headers: [...reply.headers, ['X-Reason', headerText(reason)]] }
 }
 
+/**
+ * Asks for a token (RFC 6750 §3). `withForms`: clients that have none may ask again without offering one, and get a form.
+ * `refusal`: why the one that came was not taken.
+ */
+export function tokenPage(withForms: boolean, refusal?: string): HttpReply {
+  const { headers, ...reply } = refusal === undefined ? page(401, 'A token is asked for') : refusalPage(401, refusal)
+  const description = headerText(refusal ?? '').replace(/["\\]/g, "'")
+  const error = refusal === undefined ? '' : ` error="invalid_token", error_description="${description}"`
+  const fallback: HeaderLines = withForms ? [['X-HTTP-Auth-Support', 'fallback']] : []
+  return { ...reply, headers: [...headers, ['WWW-Authenticate', `Bearer${error}`], ...fallback] }
+}
+
 /** The main form: user name, password, and the groups if there are any. */
 export function mainForm(
   config: GatewayLoginConfig,

@@ -1,6 +1,6 @@
 import type { Milliseconds } from '../runtime/time.ts'
 import { addressKey } from './address-key.ts'
-import type { LoginMethod, PeerCertificate } from './credentials.ts'
+import type { CredentialsCheck, LoginMethod, PeerCertificate } from './credentials.ts'
 
 /** One unfinished login: from the first check until its cookie, its refusal, or its time limit. */
 export interface PendingLogin {
@@ -16,7 +16,8 @@ export interface PendingLogin {
    * - `granting`: accepted; the shell makes the session.
    */
   stage: 'checking' | 'form' | 'challenge' | 'granting'
-  step: 'certificate' | 'password' | 'challenge'
+  step: CredentialsCheck['step']
+  tokenVia: CredentialsCheck['tokenVia']
   /** The request that waits for a reply. Undefined between requests, and after the connection has gone. */
   exchange: number | undefined
   /** The value of the login cookie, once the client needs one. */

@@ -64,10 +64,17 @@ export class SessionRegistry<Lease = unknown> implements Machine<SessionRegistry
   /**
    * Makes a session for somebody who has just logged in, and its cookie. A user at the limit loses the oldest session
    * that has no live stream (its client is gone and has logged in anew); when all are live the login is refused.
+   *
+   * @param ownMaxSeconds - the longest that this one may live, if that is less than what holds for all
    */
-  open(identity: LoginIdentity, now: Milliseconds): OpenedSession<Lease> | RefusedSession {
+  open(
+    identity: LoginIdentity,
+    now: Milliseconds,
+    ownMaxSeconds: number = Number.POSITIVE_INFINITY,
+  ): OpenedSession<Lease> | RefusedSession {
     this.handleDeadline(now)
-    const { maxSessions, maxSessionsPerUser, maxSeconds, cookieSeconds } = this.config
+    const { maxSessions, maxSessionsPerUser, cookieSeconds } = this.config
+    const maxSeconds = Math.min(this.config.maxSeconds || Number.POSITIVE_INFINITY, ownMaxSeconds)
     const siblings = this.byUser.get(identity.username)
     if (maxSessionsPerUser > 0 && siblings && siblings.size >= maxSessionsPerUser) {
       const idle = [...siblings].find(sibling => sibling.state !== 'connected')
@@ -81,7 +88,7 @@ export class SessionRegistry<Lease = unknown> implements Machine<SessionRegistry
       id: this.nextId++,
       identity,
       createdAt: now,
-      expiresAt: maxSeconds === 0 ? undefined : now + seconds(maxSeconds),
+      expiresAt: maxSeconds === Number.POSITIVE_INFINITY ? undefined : now + seconds(maxSeconds),
       state: 'waiting',
       stream: 0,
       lease: undefined,
