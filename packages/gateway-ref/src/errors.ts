@@ -7,6 +7,8 @@ export type GatewayErrorCode =
   | 'ERR_GATEWAY_CONFIGURATION'
   /** A certificate, key or PKCS#12 file can't be used. */
   | 'ERR_GATEWAY_CERTIFICATE'
+  /** A policy decides otherwise than the cases of its test say. */
+  | 'ERR_GATEWAY_POLICY_TEST'
   /** The users file can't be read, written, or holds mistakes. */
   | 'ERR_GATEWAY_USERS_FILE'
   /** The host lacks what the configuration needs (a right, a device, a program, a free port). */

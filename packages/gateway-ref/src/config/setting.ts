@@ -16,8 +16,8 @@ function wrong(what: string, example: string): { error: (issue: { input?: unknow
   }
 }
 
-/** Text that `read` turns into a value; `undefined` or a thrown message refuses it. */
-function textSetting<Value>(
+/** Text that `read` turns into a value; `undefined` refuses it, and so does a refusal in its own words. */
+export function textSetting<Value>(
   what: string,
   example: string,
   read: (text: string) => Value | undefined | { readonly refusal: string },
@@ -165,7 +165,7 @@ export function pem(example: string): z.ZodType<PemSource> {
 }
 
 /** A list of one kind of value. */
-export function list<Value>(item: z.ZodType<Value>, example: string): z.ZodType<Value[]> {
+export function list<Value>(item: z.ZodType<Value>, example: string): z.ZodArray<z.ZodType<Value>> {
   return z.array(item, wrong('a list', example))
 }
 

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { Command, InvalidArgumentError } from 'commander'
 import type { ConnectCommandOptions } from './connect-command.ts'
 import type { DemoCommandOptions } from './demo-command.ts'
+import type { ExplainOptions } from './policy-commands.ts'
 import type { ProgramContext } from './program-context.ts'
 import type { UserCommandOptions } from './user-commands.ts'
 
@@ -24,6 +25,7 @@ export function buildProgram(context: ProgramContext): Command {
   addGatewayCommands(program, context)
   addDoctorCommand(program, context)
   addUserCommands(program, context)
+  addPolicyCommands(program, context)
   addConnectCommand(program, context)
   addDemoCommand(program, context)
   return program
@@ -93,6 +95,27 @@ function addUserCommands(program: Command, context: ProgramContext): void {
     .action(async (options: UserCommandOptions & { json?: boolean }) =>
       (await load()).listUsersCommand(options, context),
     )
+}
+
+function addPolicyCommands(program: Command, context: ProgramContext): void {
+  const policy = program
+    .command('policy')
+    .description('explain and test an access policy')
+    .addHelpText('after', policyHelp)
+  const load = () => import('./policy-commands.ts')
+
+  policy
+    .command('explain')
+    .description('say what a policy decides of somebody, by which rule and why')
+    .requiredOption('-p, --policy <file>', 'policy file (YAML)')
+    .option('--claims <file>', 'claims of a token (JSON or YAML)')
+    .option('--facts <file>', 'what else is known: user, groups, method, device, userAgent, address, at (YAML)')
+    .option('--json', 'as JSON')
+    .action(async (options: ExplainOptions) => (await load()).explainCommand(options, context))
+  policy
+    .command('test <file>')
+    .description('decide the cases of a file, and compare; exit code 1 when one differs')
+    .action(async (file: string) => (await load()).testPolicyCommand(file, context))
 }
 
 function addConnectCommand(program: Command, context: ProgramContext): void {
@@ -224,6 +247,21 @@ Examples:
   $ twinbore user list --users users.yaml
 
 A running gateway takes the changes on SIGHUP.`
+
+const policyHelp = `
+Examples:
+  $ twinbore policy explain --policy policy.yaml --claims token.json
+  allow anna@corp.example, by rule 'staff'
+    not    old clients: user agent is not known
+    holds  staff: in group staff
+  $ twinbore policy test policy.test.yaml
+
+policy.test.yaml:
+  policy: policy.yaml
+  cases:
+    - name: staff get in
+      given:  { groups: [staff], device: { compliant: true } }
+      expect: { effect: allow, rule: staff, reaches: ['tcp 10.2.0.5:443'] }`
 
 const connectHelp = `
 Examples:

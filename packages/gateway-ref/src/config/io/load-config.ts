@@ -2,7 +2,8 @@ import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { GatewayError } from '../../errors.ts'
 import { describeSystemError } from '../../identity/io/server-identity.ts'
-import { type ConfigProblem, formatProblem } from '../config-problem.ts'
+import type { ConfigProblem } from '../config-problem.ts'
+import { configurationError } from '../configuration-error.ts'
 import { overrideFromEnvironment } from '../environment.ts'
 import type { GatewayConfig } from '../gateway-config.ts'
 import type { GatewayOptions } from '../gateway-options.ts'
@@ -54,11 +55,6 @@ function finish(config: GatewayConfig | undefined, problems: readonly ConfigProb
   const errors = problems.filter(({ severity }) => severity === 'error')
   if (!config || errors.length > 0) throw configurationError([...errors].sort(byLine))
   return { config, warnings: problems }
-}
-
-/** One error for all mistakes. */
-export function configurationError(problems: readonly ConfigProblem[]): GatewayError {
-  return new GatewayError('ERR_GATEWAY_CONFIGURATION', problems.map(formatProblem).join('\n'), { problems })
 }
 
 function byLine(a: ConfigProblem, b: ConfigProblem): number {
