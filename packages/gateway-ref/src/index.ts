@@ -4,9 +4,10 @@
 export type {
   AuthenticationResult,
   Authenticator,
+  Identity,
+  IdentityToken,
   RejectReason,
   UnavailableReason,
-  UserFacts,
   UserRate,
 } from './auth/authenticator.ts'
 export { ConfiguredAuthenticator, type ConfiguredAuthenticatorOptions } from './auth/io/configured-authenticator.ts'

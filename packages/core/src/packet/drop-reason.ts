@@ -28,6 +28,7 @@ export const DropReason = {
   refusedOptions: 23,
   /** Its sender takes more than a fair share of what is overloaded. */
   unfairShare: 24,
+  notPermitted: 25,
 } as const
 
 export type DropReason = (typeof DropReason)[keyof typeof DropReason]

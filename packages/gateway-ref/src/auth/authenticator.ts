@@ -1,21 +1,46 @@
 import type { CredentialsAnswer, CredentialsCheck, LoginMethod } from '@twinbore/core'
 
-/** What is known of somebody who logged in, beyond the name. */
-export interface UserFacts {
-  readonly groups: readonly string[]
-  /** Addresses reserved for this user; the pool is asked for them first. */
-  readonly addresses: readonly string[]
-  /** What this user's sessions may carry, where it differs from what the configuration says. */
-  readonly rate?: UserRate
-}
-
-/** Bits per second, by direction; `Infinity` is no limit, and what is absent is as the configuration says. */
+/** What a session of somebody may carry: bits per second, by direction; `Infinity` is no limit, absent is as configured. */
 export interface UserRate {
   readonly upload?: number
   readonly download?: number
 }
 
-/** Why a login was refused. The client never hears it; the log does. */
+/** Who logged in, and what is known of them. A value: what changes makes another one. */
+export interface Identity {
+  readonly username: string
+  /** `name` of the authenticator that says so. */
+  readonly authenticator: string
+  readonly method: LoginMethod
+  readonly groups: readonly string[]
+  /** Addresses reserved for them; the pool is asked for these first. */
+  readonly addresses: readonly string[]
+  /** What their sessions may carry, where it differs from what the configuration says. */
+  readonly rate?: UserRate
+  /** Verified claims of their token; empty without one. */
+  readonly claims: Readonly<Record<string, unknown>>
+  /** What is proven of their device; absent where nothing is. */
+  readonly device?: {
+    readonly id?: string | undefined
+    readonly compliant?: boolean | undefined
+    readonly managed?: boolean | undefined
+  }
+  readonly token?: IdentityToken
+  /** SHA-256 of the client certificate that took part, lower-case hex. */
+  readonly certificateFingerprint?: string
+}
+
+/** The token that somebody logged in with; never the token itself. Times are wall clock, ms. */
+export interface IdentityToken {
+  /** What the provider calls it, or the start of its SHA-256. */
+  readonly id: string
+  readonly issuer: string
+  readonly subject: string | undefined
+  readonly issuedAt: number | undefined
+  readonly expiresAt: number
+}
+
+/** Why our own authenticators refuse. The client hears it of tokens only; the log does. */
 export type RejectReason =
   /** Unknown user or wrong password: not told apart, also not by time. */
   | 'wrong-credentials'
@@ -29,28 +54,51 @@ export type RejectReason =
 
 /** Why nobody can tell at the moment. */
 export type UnavailableReason =
-  /** As many passwords wait to be checked as the authenticator accepts. */
-  'busy'
+  /** As much waits already as is accepted. */
+  | 'busy'
+  /** It took longer than it may. */
+  | 'timeout'
+  /** An exception, or an answer that is none. */
+  | 'failure'
+  /** The provider is out of reach, and what is known of it too old. */
+  | 'provider-unreachable'
 
-/** What an authenticator says: an answer for `GatewayLogin`, with what the gateway and its log want to know beside it. */
+/** What an authenticator says of one step. Reasons are words in lower case joined by hyphens; a plug-in has its own. */
 export type AuthenticationResult =
-  | (Extract<CredentialsAnswer, { verdict: 'accept' }> & { readonly username: string; readonly facts: UserFacts })
+  | { readonly verdict: 'accept'; readonly identity: Identity; readonly group?: string }
   | Extract<CredentialsAnswer, { verdict: 'challenge' }>
-  | (Extract<CredentialsAnswer, { verdict: 'reject' }> & { readonly reason: RejectReason })
-  | (Extract<CredentialsAnswer, { verdict: 'unavailable' }> & { readonly reason: UnavailableReason })
+  | {
+      readonly verdict: 'reject'
+      readonly reason: string
+      /** For the log: what exactly. */
+      readonly detail?: string
+      /** For the user, where they may know. */
+      readonly text?: string
+    }
+  | { readonly verdict: 'unavailable'; readonly reason: string; readonly detail?: string }
+  /** Not somebody of mine: whoever is next is asked. */
+  | { readonly verdict: 'pass' }
 
 /**
- * Decides who may come in. It holds no dialogue: `GatewayLogin` leads it, counts the tries and limits the time; each
- * check stands for itself, and what one check has to tell the next travels in the `state` of a challenge.
+ * Decides who may come in. It holds no dialogue: `GatewayLogin` leads it, counts the tries and limits the time; each check
+ * stands for itself, and what one check has to tell the next travels in the `state` of a challenge.
  */
 export interface Authenticator {
-  /** Ways to log in, the preferred first: `methods` of `GatewayLogin`. */
+  /** Short and unique; log lines, audit log and policies name it. */
+  readonly name: string
+  /** Ways to log in that it judges, the preferred first. */
   readonly methods: readonly LoginMethod[]
   /**
-   * Judges one step. Refusals are results, never exceptions; a rejected promise is a defect, a broken back end, or the
-   * answer to `signal`, and counts as `unavailable`.
+   * Judges one step. Refusals are results, never exceptions. Whoever throws, hangs or gives something else lets nobody in: it
+   * counts as `unavailable`.
    */
   check(check: CredentialsCheck, signal: AbortSignal): Promise<AuthenticationResult>
-  /** Facts of a user by name, for a session that comes back with its cookie; `undefined` when the user may not come in. */
-  factsOf(username: string): UserFacts | undefined
+  /**
+   * Somebody of before, when their session comes back or the configuration was taken anew: who they are now, or `undefined`
+   * when they may not come in any more. At once, from what is known. @defaultValue they stay who they are
+   */
+  recheck?(identity: Identity): Identity | undefined
+  /** Takes its sources anew. When that fails it stays as it was. @throws whatever says why */
+  reload?(): Promise<void>
+  close?(): Promise<void> | void
 }

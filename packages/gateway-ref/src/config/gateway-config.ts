@@ -9,6 +9,8 @@ export interface GatewayConfig {
   readonly routes: RoutesConfig
   readonly egress: EgressConfig
   readonly auth: AuthConfig
+  /** Absolute path of the access policy. */
+  readonly access: string | undefined
   readonly session: SessionConfig
   readonly datagram: DatagramConfig
   readonly mtu: number

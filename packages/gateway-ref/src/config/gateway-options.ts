@@ -12,6 +12,8 @@ export interface GatewayOptions {
   readonly routes?: RoutesOptions | undefined
   readonly egress?: EgressOptions | undefined
   readonly auth: AuthOptions
+  /** Path of an access policy: who of those who have logged in gets in, and to what. @defaultValue everybody, to everything */
+  readonly access?: string | undefined
   readonly session?: SessionOptions | undefined
   readonly datagram?: DatagramOptions | undefined
   /** The longest IP packet a client may send or get, in bytes; each client agrees on its own value up to this. @defaultValue 1400 */

@@ -16,7 +16,7 @@ export interface ResolvedOptions {
 }
 
 /** Sections that point to files. */
-export type FileSections = Partial<Pick<GatewayConfig, 'tls' | 'auth'>>
+export type FileSections = Partial<Pick<GatewayConfig, 'tls' | 'auth' | 'access'>>
 
 /**
  * Turns what a user wrote (`GatewayOptions`, or anything read from YAML) into what the code reads. Every mistake is
@@ -38,8 +38,9 @@ export function resolveGatewayOptions(options: unknown, resolvePath: (path: stri
   for (const [name, schema] of Object.entries(sectionSchemas)) {
     // An empty section in YAML is null: the same as none.
     const written = options[name] ?? undefined
+    const isNoSection = name === 'mtu' || name === 'access'
     const required = (requiredSections as readonly string[]).includes(name)
-    const result = schema.safeParse(written ?? (required || name === 'mtu' ? undefined : {}))
+    const result = schema.safeParse(written ?? (required || isNoSection ? undefined : {}))
     if (result.success) sections[name] = result.data
     else for (const issue of result.error.issues) report(issue, name, error)
   }
@@ -66,7 +67,7 @@ function unknownKey(key: string, section: ConfigPath): string {
   return guess === undefined ? `unknown key; known here: ${known.join(', ')}` : `unknown key; did you mean '${guess}'?`
 }
 
-function filesOf({ tls, auth }: FileSections, resolvePath: (path: string) => string): FileSections {
+function filesOf({ tls, auth, access }: FileSections, resolvePath: (path: string) => string): FileSections {
   const optional = (path: string | undefined) => (path === undefined ? undefined : resolvePath(path))
   const pem = (source: PemSource): PemSource => ('file' in source ? { file: resolvePath(source.file) } : source)
   const passphraseFile = optional(tls?.passphraseFile)
@@ -75,6 +76,7 @@ function filesOf({ tls, auth }: FileSections, resolvePath: (path: string) => str
     ...(tls?.type === 'pem'
       ? { tls: { ...tls, certificate: pem(tls.certificate), key: pem(tls.key), passphraseFile } }
       : {}),
+    ...(access === undefined ? {} : { access: resolvePath(access) }),
     ...(auth ? { auth: { ...auth, users: optional(auth.users), clientCa: auth.clientCa && pem(auth.clientCa) } } : {}),
   }
 }

@@ -168,6 +168,10 @@ const auth: z.ZodType<GatewayConfig['auth']> = section(
   .transform(value => ({ users: undefined, clientCa: undefined, ...value }))
   .describe('Who may log in; at least one of users and clientCa.')
 
+const access: z.ZodType<string | undefined> = path('policy.yaml')
+  .optional()
+  .describe('Access policy: who of those who have logged in gets in, and to what; without one everybody does.')
+
 const session: z.ZodType<GatewayConfig['session']> = section(
   {
     maxSeconds: duration(3600, 10).describe('The longest a session lives, over all its reconnects.').default(3600),
@@ -277,6 +281,7 @@ export const sectionSchemas: { readonly [Name in keyof GatewayConfig]: z.ZodType
   routes,
   egress,
   auth,
+  access,
   session,
   datagram,
   mtu,

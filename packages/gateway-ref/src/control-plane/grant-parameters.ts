@@ -1,5 +1,6 @@
 import { clampTunnelMtu, datagramTunnelMtu, type TunnelParameters, type TunnelRequest } from '@twinbore/core'
 import { type Family, IpAddress, Prefix } from '@twinbore/core/address'
+import type { AccessTerms } from '../access/access-policy.ts'
 import type { GatewayConfig } from '../config/gateway-config.ts'
 import type { LeasedAddresses } from './address-leases.ts'
 
@@ -11,6 +12,8 @@ export interface GrantInput {
   /** UDP port and App-ID, where this gateway has a datagram channel. */
   readonly datagram?: { readonly port: number; readonly appId: Uint8Array } | undefined
   readonly sessionRemainingSeconds: number
+  /** What the policy gives this session in place of what the configuration says. @defaultValue nothing */
+  readonly terms?: AccessTerms | undefined
 }
 
 /** The link MTU that is assumed until something else is known: Ethernet's. */
@@ -31,7 +34,8 @@ function wishedMtu(request: TunnelRequest, linkMtu: number): number {
 const MOST_RECKONED_OVERHEAD = 82 + 8 + 40
 
 /** What a gateway grants to a client: its configuration, fitted to what the client asked for. */
-export function grantParameters(config: GatewayConfig, input: GrantInput): TunnelParameters {
+export function grantParameters(gatewayConfig: GatewayConfig, input: GrantInput): TunnelParameters {
+  const config = withTerms(gatewayConfig, input.terms)
   const { request, leased, outerFamily, datagram } = input
   const linkMtu = Math.min(request.baseMtu ?? DEFAULT_LINK_MTU, DEFAULT_LINK_MTU)
   const mtu = Math.min(config.mtu, datagramTunnelMtu({ linkMtu, family: outerFamily }), wishedMtu(request, linkMtu))
@@ -67,6 +71,16 @@ export function grantParameters(config: GatewayConfig, input: GrantInput): Tunne
     disconnectedSeconds: config.session.cookieSeconds,
     clientBypass: !everything,
     ...(request.hostname !== undefined && { hostname: request.hostname }),
+  }
+}
+
+/** The configuration as it is for one session. */
+function withTerms(config: GatewayConfig, { routes, dns }: AccessTerms = {}): GatewayConfig {
+  if (!routes && !dns) return config
+  return {
+    ...config,
+    ...(routes && { routes: { ...config.routes, ...routes } }),
+    ...(dns && { dns: { ...config.dns, ...dns } }),
   }
 }
 

@@ -1,5 +1,7 @@
 import type { ActiveChannel, SessionRecord } from '@twinbore/core'
+import type { AccessTerms } from '../access/access-policy.ts'
 import type { DataPlane } from '../data-plane/data-plane.ts'
+import type { PlanePermission } from '../data-plane/permitted-destinations.ts'
 import type { SessionRate } from '../data-plane/rate-limits.ts'
 import { Carrier } from '../data-plane/session-table.ts'
 import type { LeasedAddresses } from './address-leases.ts'
@@ -24,6 +26,10 @@ export interface Holding<Live extends LivePlace> {
   /** The App-ID and key of the newest stream's datagram channel; no App-ID when it has none. */
   appId: Uint8Array | undefined
   pskKey: Uint8Array
+  /** What the policy gives it. */
+  terms: AccessTerms
+  /** What the data plane lets it reach; `undefined`: whatever any session may. */
+  permissions: readonly PlanePermission[] | undefined
   /** What the data plane lets it carry. */
   rate: SessionRate
   /** Family of the addresses that client and gateway talk with, and the link MTU between them. */
@@ -47,6 +53,8 @@ export function newHolding<Live extends LivePlace>(
     userAgent,
     appId: undefined,
     pskKey,
+    terms: {},
+    permissions: undefined,
     rate: {},
     outerFamily: 4,
     linkMtu: 0,

@@ -1,24 +1,26 @@
-import type { LoginIdentity, TunnelRequest } from '@twinbore/core'
+import type { TunnelRequest } from '@twinbore/core'
 import { IpAddress } from '@twinbore/core/address'
 import type { Milliseconds } from '@twinbore/core/runtime'
-import type { UserFacts } from '../auth/authenticator.ts'
+import type { AccessTerms } from '../access/access-policy.ts'
+import type { Identity } from '../auth/authenticator.ts'
 import type { Logger } from '../log/logger.ts'
 import type { AddressLeases, LeasedAddresses } from './address-leases.ts'
 
 export interface LeaseRequest {
-  readonly identity: LoginIdentity
-  readonly user: UserFacts
+  readonly identity: Identity
+  readonly terms: AccessTerms
   readonly request: TunnelRequest
 }
 
 /** Leases addresses for a session that comes for the first time: reserved ones first. A text says why there are none. */
 export function leaseFor(
   leases: AddressLeases,
-  { identity, user, request }: LeaseRequest,
+  { identity, terms, request }: LeaseRequest,
   log: Logger,
   now: Milliseconds,
 ): LeasedAddresses | string {
-  const reserved = user.addresses.flatMap(text => IpAddress.parse(text) ?? [])
+  const own = identity.addresses.flatMap(text => IpAddress.parse(text) ?? [])
+  const reserved = [...own, ...(terms.addresses ?? [])]
   const { addresses, exhausted } = leases.take(
     { user: identity.username, ipv4: request.ipv4, ipv6: request.ipv6, wishes: [...reserved, ...request.addresses] },
     now,

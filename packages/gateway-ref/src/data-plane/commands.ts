@@ -1,5 +1,6 @@
 import type { FrameType } from '@twinbore/core'
 import type { AssociationSnapshot } from '@twinbore/dtls'
+import type { PlanePermission } from './permitted-destinations.ts'
 import type { SessionRate } from './rate-limits.ts'
 import type { Carrier, SessionEntry } from './session-table.ts'
 
@@ -34,6 +35,12 @@ export type PlaneCommand =
   | { readonly type: 'set-mtu'; readonly session: number; readonly mtu: number }
   /** What a session may send and get, from now on. */
   | { readonly type: 'set-rate'; readonly session: number; readonly rate: SessionRate }
+  /** What a session may reach, from now on; `undefined`: whatever any session may. `install-session` says it from the start. */
+  | {
+      readonly type: 'set-permissions'
+      readonly session: number
+      readonly permissions: readonly PlanePermission[] | undefined
+    }
   /** For the ingress guard, from now on. */
   | { readonly type: 'set-destinations'; readonly destinations: DestinationPolicy }
   /**

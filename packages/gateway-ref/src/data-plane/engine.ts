@@ -14,6 +14,7 @@ import type { RoamingStats } from './mesh/roaming-clients.ts'
 import { Steering } from './mesh/steering.ts'
 import type { WorkerMesh } from './mesh/worker-mesh.ts'
 import { RateLimits } from './rate-limits.ts'
+import { SessionPermissions } from './session-permissions.ts'
 import { SessionTable } from './session-table.ts'
 
 /** What a data plane is, in plain values: the same for one of another thread. Addresses are 4 or 16 bytes. */
@@ -83,6 +84,7 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
   private readonly hands: PlaneHands
   private readonly sessions: SessionTable
   private readonly rates: RateLimits
+  private readonly permissions: SessionPermissions
   private readonly plane: GatewayDataPlane
   private readonly datagrams: DatagramSide | undefined
   private readonly translator: Translator | undefined
@@ -95,6 +97,7 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
     const { device, socket, crypto, random, sequences, translations, mesh } = hands
     this.sessions = new SessionTable(settings.capacity, hands.totals)
     this.rates = new RateLimits(settings.capacity)
+    this.permissions = new SessionPermissions(settings.capacity)
     this.activity = new ActivityLedger(this.sessions, settings.activityIntervalMs ?? 0)
     const { sessions } = this
     const { maxAssociations, translation } = settings
@@ -107,6 +110,7 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
     this.plane = new GatewayDataPlane({
       sessions,
       rates: this.rates,
+      permissions: this.permissions,
       device,
       outlets: {
         sendOnStream: hands.sendOnStream,
@@ -182,6 +186,7 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
     const { sessions, datagrams } = this
     switch (command.type) {
       case 'install-session':
+        this.permissions.set(command.session, command.entry.permissions)
         sessions.install({ ...command.entry, keepsTraffic: command.isRestored ?? false }, command.session)
         break
       case 'remove-session':
@@ -195,6 +200,9 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
         break
       case 'set-rate':
         if (sessions.has(command.session)) this.rates.set(command.session, command.rate)
+        break
+      case 'set-permissions':
+        if (sessions.has(command.session)) this.permissions.set(command.session, command.permissions)
         break
       case 'set-destinations':
         this.plane.setDestinations(destinationsOf(command.destinations))
@@ -278,6 +286,7 @@ export class DataPlaneEngine implements Machine<PlaneEvent> {
     datagrams?.close(session, sessions.associations[session] ?? -1, now)
     sessions.remove(session)
     this.rates.set(session)
+    this.permissions.set(session, undefined)
     this.activity.forget(session)
     this.events.push({ type: 'session-removed', session })
   }

@@ -13,6 +13,7 @@ import type { WorkerMesh } from './mesh/worker-mesh.ts'
 import { MtuGate } from './mtu-gate.ts'
 import type { RateLimits } from './rate-limits.ts'
 import { SendQueues } from './send-queues.ts'
+import type { SessionPermissions } from './session-permissions.ts'
 import { Carrier, type SessionTable } from './session-table.ts'
 import { type DatagramPath, type TunnelOutlets, TunnelSide } from './tunnel-side.ts'
 
@@ -30,6 +31,8 @@ export interface GatewayDataPlaneOptions {
   readonly sessions: SessionTable
   /** What sessions may send and get. @defaultValue everything */
   readonly rates?: RateLimits | undefined
+  /** What single sessions may reach. @defaultValue what any may */
+  readonly permissions?: SessionPermissions | undefined
   readonly outlets: TunnelOutlets
   /** Towards the corporate network. */
   readonly device: PacketDevice
@@ -155,7 +158,7 @@ export class GatewayDataPlane {
   pumpMesh(now: Milliseconds): boolean {
     const { handovers } = this
     if (!handovers) return true
-    const { sessions, translator, path, mesh } = this.options
+    const { sessions, translator, path, permissions, mesh } = this.options
     const drained = handovers.take()
     const { fromDevice, fromTunnel, toTunnel } = handovers.batches
     if (mesh?.roaming) this.takeRoaming(mesh.roaming, now)
@@ -168,6 +171,7 @@ export class GatewayDataPlane {
     if (fromTunnel.count > 0) {
       checkPackets(fromTunnel)
       guardIngress(fromTunnel, sessions, this.destinations)
+      permissions?.guardOutbound(fromTunnel)
       this.leave(fromTunnel, now)
     }
     if (toTunnel.count > 0) {
@@ -214,10 +218,11 @@ export class GatewayDataPlane {
 
   /** Packets that came out of tunnels go to the device. */
   private forwardOutbound(batch: PacketBatch, now: Milliseconds): void {
-    const { sessions, rates } = this.options
+    const { sessions, rates, permissions } = this.options
     rates?.limitReceived(batch, now)
     checkPackets(batch)
     guardIngress(batch, sessions, this.destinations)
+    permissions?.guardOutbound(batch)
     clampMssToMtus(batch, sessions.mtus)
     this.handovers?.passHome(batch)
     this.leave(batch, now)
@@ -267,7 +272,8 @@ export class GatewayDataPlane {
 
   /** Owners are sessions. */
   private sendToSessions(batch: PacketBatch, now: Milliseconds): void {
-    const { sessions } = this.options
+    const { sessions, permissions } = this.options
+    permissions?.guardInbound(batch)
     this.gate.check(batch, now)
     clampMssToMtus(batch, sessions.mtus)
     this.sendThroughTunnel(batch, now)

@@ -1,5 +1,6 @@
 import { DropReason, type PacketBatch, Verdict } from '@twinbore/core/packet'
 import { AddressIndex } from './address-index.ts'
+import type { PlanePermission } from './permitted-destinations.ts'
 
 /** The channel that carries a session's packets, as a column value. */
 export const Carrier = { none: 0, stream: 1, datagram: 2 } as const
@@ -11,6 +12,8 @@ export interface SessionEntry {
   readonly ipv6?: Uint8Array | undefined
   /** The longest IP packet towards the client. */
   readonly mtu: number
+  /** All that it may reach; absent: whatever any session may. */
+  readonly permissions?: readonly PlanePermission[] | undefined
   /** Whether its traffic goes on counting from where the counters are. @defaultValue false */
   readonly keepsTraffic?: boolean
 }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { CredentialsCheck, PeerCertificate } from '@twinbore/core'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import type { Identity } from '../../src/auth/authenticator.ts'
 import { toBase32 } from '../../src/auth/base32.ts'
 import { ConfiguredAuthenticator } from '../../src/auth/io/configured-authenticator.ts'
 import { hmacSha1 } from '../../src/auth/io/hmac-sha1.ts'
@@ -33,18 +34,27 @@ cert: { groups: [devices] }
 })
 afterAll(() => rm(folder, { recursive: true }))
 
+const anna: Identity = {
+  username: 'anna',
+  authenticator: 'local',
+  method: 'password',
+  groups: ['staff'],
+  addresses: ['10.0.0.3'],
+  claims: {},
+}
+
 describe('passwords', () => {
   test('the right one is accepted, with what is known of the user', async () => {
     const authenticator = await open({ users })
     expect(authenticator.methods).toEqual(['password'])
     expect(await authenticator.check(password('anna', 'right'), never)).toEqual({
       verdict: 'accept',
-      username: 'anna',
-      facts: { groups: ['staff'], addresses: ['10.0.0.3'] },
+      identity: anna,
     })
-    expect(authenticator.factsOf('anna')).toEqual({ groups: ['staff'], addresses: ['10.0.0.3'] })
-    expect(authenticator.factsOf('dora')).toBeUndefined()
-    expect(authenticator.factsOf('nobody')).toBeUndefined()
+    expect(authenticator.recheck(anna)).toEqual(anna)
+    expect(authenticator.recheck({ ...anna, groups: ['old'] })).toEqual(anna)
+    expect(authenticator.recheck({ ...anna, username: 'dora' })).toBeUndefined()
+    expect(authenticator.recheck({ ...anna, username: 'nobody' })).toBeUndefined()
   })
 
   test.each([
@@ -104,7 +114,7 @@ describe('one-time codes', () => {
     const answer = (secret: string) =>
       authenticator.check({ ...password('otto', secret), step: 'challenge', state }, never)
     expect(await answer('000000')).toEqual({ verdict: 'reject', reason: 'wrong-code' })
-    expect(await answer(code)).toMatchObject({ verdict: 'accept', username: 'otto' })
+    expect(await answer(code)).toMatchObject({ verdict: 'accept', identity: { username: 'otto' } })
     expect(await answer(code)).toEqual({ verdict: 'reject', reason: 'wrong-code' })
     for (let i = 0; i < 4; i++) await answer('000000')
     expect(await answer(code)).toEqual({ verdict: 'reject', reason: 'too-many-codes' })
@@ -130,18 +140,17 @@ describe('one-time codes', () => {
 
 describe('certificates', () => {
   const clientCa = { text: 'PEM' }
+  const bare: Identity = {
+    ...anna,
+    method: 'certificate',
+    groups: [],
+    addresses: [],
+    certificateFingerprint: 'ab'.repeat(32),
+  }
 
   test.each([
-    [
-      'a user who is not in the file',
-      'eve',
-      { verdict: 'accept', username: 'eve', facts: { groups: [], addresses: [] } },
-    ],
-    [
-      'a user of the file',
-      'cert',
-      { verdict: 'accept', username: 'cert', facts: { groups: ['devices'], addresses: [] } },
-    ],
+    ['a user who is not in the file', 'eve', { verdict: 'accept', identity: { ...bare, username: 'eve' } }],
+    ['a user of the file', 'cert', { verdict: 'accept', identity: { ...bare, username: 'cert', groups: ['devices'] } }],
     ['a disabled user', 'dora', { verdict: 'reject', reason: 'user-disabled' }],
   ])('%s', async (_, name, result) => {
     const authenticator = await open({ users, clientCa })
@@ -173,7 +182,10 @@ describe('certificates', () => {
     const other = certificate({ commonNames: ['ben'] }).certificate!
     const check = (more: Partial<CredentialsCheck>) =>
       authenticator.check({ ...password('anna', 'right'), ...more }, never)
-    expect(await check({ certificate: own })).toMatchObject({ verdict: 'accept', username: 'anna' })
+    expect(await check({ certificate: own })).toMatchObject({
+      verdict: 'accept',
+      identity: { username: 'anna', method: 'certificate-and-password' },
+    })
     expect(await check({})).toEqual({ verdict: 'reject', reason: 'no-identity' })
     expect(await check({ certificate: other })).toEqual({ verdict: 'reject', reason: 'no-identity' })
     expect(await check({ certificate: own, secret: 'wrong' })).toEqual({

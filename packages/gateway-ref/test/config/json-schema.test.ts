@@ -22,6 +22,7 @@ const everyOption: Complete<Omit<GatewayOptions, 'tls'>> & Pick<GatewayOptions, 
     transit: { ipv4: '10.7.0.1', ipv6: 'fd01::1' },
   },
   auth: { users: 'u', clientCa: 'c', certificateUser: 'uid', require: 'all' },
+  access: 'policy.yaml',
   session: {
     maxSeconds: 60,
     idleSeconds: 60,

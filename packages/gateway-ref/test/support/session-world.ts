@@ -1,8 +1,9 @@
 import { StreamChannel } from '@twinbore/core/io'
 import { seededRandom } from '@twinbore/core/runtime'
 import { nodeCrypto } from '@twinbore/dtls/io'
-import type { UserFacts } from '../../src/auth/authenticator.ts'
+import type { Identity } from '../../src/auth/authenticator.ts'
 import type { GatewayOptions } from '../../src/config/gateway-options.ts'
+import { AccessControl } from '../../src/control-plane/access-control.ts'
 import { AddressLeases } from '../../src/control-plane/address-leases.ts'
 import { SessionHost } from '../../src/control-plane/io/session-host.ts'
 import { numbersFor } from '../../src/control-plane/session-numbers.ts'
@@ -22,13 +23,14 @@ export function sessionWorld(options: Partial<GatewayOptions> = {}, { withDatagr
   const log = new LogLines()
   const told: string[] = []
   const commands: PlaneCommand[] = []
-  const users = new Map<string, UserFacts>(['anna', 'otto', 'dora'].map(name => [name, { groups: [], addresses: [] }]))
+  const users = new Map<string, Partial<Identity>>(['anna', 'otto', 'dora'].map(name => [name, {}]))
   /** Runs inside the events. */
   const onEvent: { run?: (text: string) => void } = {}
   const tell = (text: string) => {
     told.push(text)
     onEvent.run?.(text)
   }
+  const access = new AccessControl(undefined, () => clock.wallClock())
   const host = new SessionHost({
     openStream: ({ socket }, handlers, packets) => new StreamChannel(socket, handlers, packets),
     config,
@@ -37,7 +39,11 @@ export function sessionWorld(options: Partial<GatewayOptions> = {}, { withDatagr
     log,
     leases,
     datagramPort: withDatagrams ? 443 : undefined,
-    factsOf: name => users.get(name),
+    recheck: identity => {
+      const user = users.get(identity.username)
+      return user && { ...identity, ...user }
+    },
+    access,
     events: {
       established: ({ id }) => tell(`established ${id}`),
       resumed: ({ id }) => tell(`resumed ${id}`),
@@ -100,6 +106,7 @@ export function sessionWorld(options: Partial<GatewayOptions> = {}, { withDatagr
   }
   const handle = (event: PlaneEvent) => host.inPlane.handleEvent(event, clock.now())
   return {
+    access,
     host,
     installed,
     leases,

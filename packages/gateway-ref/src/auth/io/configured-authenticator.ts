@@ -3,7 +3,7 @@ import { type CredentialsCheck, certificateUsername, type LoginMethod } from '@t
 import { formatProblem } from '../../config/config-problem.ts'
 import type { AuthConfig } from '../../config/gateway-config.ts'
 import { GatewayError } from '../../errors.ts'
-import type { AuthenticationResult, Authenticator, RejectReason, UserFacts } from '../authenticator.ts'
+import type { AuthenticationResult, Authenticator, Identity, RejectReason } from '../authenticator.ts'
 import { certificateField, loginMethods } from '../login-options.ts'
 import { OneTimeCodes } from '../one-time-codes.ts'
 import { defaultScryptCosts, type PasswordRecord, type ScryptCosts } from '../password-record.ts'
@@ -23,12 +23,12 @@ export interface ConfiguredAuthenticatorOptions {
 /** What the first step tells the second. An object of this class can't come from outside. */
 class FirstStep {
   readonly username: string
-  constructor(username: string) {
+  readonly method: LoginMethod
+  constructor(username: string, method: LoginMethod) {
     this.username = username
+    this.method = method
   }
 }
-
-const noFacts: UserFacts = Object.freeze({ groups: [], addresses: [] })
 
 /**
  * The authenticator of the configuration file: passwords and one-time codes of a users file, client certificates of an
@@ -36,6 +36,7 @@ const noFacts: UserFacts = Object.freeze({ groups: [], addresses: [] })
  * users file; where there is one, it can disable the user, and its groups and addresses count.
  */
 export class ConfiguredAuthenticator implements Authenticator {
+  readonly name = 'local'
   readonly methods: readonly LoginMethod[]
   private readonly config: AuthConfig
   private readonly hasher: PasswordHasher
@@ -75,10 +76,11 @@ export class ConfiguredAuthenticator implements Authenticator {
     this.codes.retain(new Set(users.keys()))
   }
 
-  factsOf(username: string): UserFacts | undefined {
+  recheck(identity: Identity): Identity | undefined {
+    const { username, method, certificateFingerprint } = identity
     const user = this.users.get(username)
-    if (user) return user.disabled ? undefined : factsOf(user)
-    return this.config.clientCa === undefined ? undefined : noFacts
+    if (user ? user.disabled : this.config.clientCa === undefined) return undefined
+    return identityOf(username, user, method, certificateFingerprint)
   }
 
   async check(check: CredentialsCheck, signal: AbortSignal): Promise<AuthenticationResult> {
@@ -90,13 +92,15 @@ export class ConfiguredAuthenticator implements Authenticator {
         return this.checkPassword(check, signal)
       case 'challenge':
         return this.checkCode(check)
+      case 'token':
+        return reject('wrong-credentials')
     }
   }
 
   private checkCertificate(check: CredentialsCheck): AuthenticationResult {
     if (!this.methods.includes('certificate')) return reject('no-identity')
     const username = this.certificateUser(check)
-    return username === undefined ? reject('no-identity') : this.afterFirstStep(username)
+    return username === undefined ? reject('no-identity') : this.afterFirstStep(username, check, 'certificate')
   }
 
   private async checkPassword(check: CredentialsCheck, signal: AbortSignal): Promise<AuthenticationResult> {
@@ -109,28 +113,29 @@ export class ConfiguredAuthenticator implements Authenticator {
     if (this.methods.includes('certificate-and-password') && this.certificateUser(check) !== user.name) {
       return reject('no-identity')
     }
-    return this.afterFirstStep(user.name)
+    const method = this.methods.includes('certificate-and-password') ? 'certificate-and-password' : 'password'
+    return this.afterFirstStep(user.name, check, method)
   }
 
-  private afterFirstStep(username: string): AuthenticationResult {
+  private afterFirstStep(username: string, check: CredentialsCheck, method: LoginMethod): AuthenticationResult {
     const user = this.users.get(username)
     if (user?.disabled) return reject('user-disabled')
-    if (!user?.otpSecret) return accept(username, user)
+    if (!user?.otpSecret) return accept(identityOf(username, user, method, check.certificate?.fingerprint))
     return {
       verdict: 'challenge',
       message: 'Please enter the code of your authenticator app.',
       label: 'Code:',
-      state: new FirstStep(username),
+      state: new FirstStep(username, method),
     }
   }
 
-  private checkCode({ state, secret, username }: CredentialsCheck): AuthenticationResult {
+  private checkCode({ state, secret, username, certificate }: CredentialsCheck): AuthenticationResult {
     if (!(state instanceof FirstStep) || state.username !== username) return reject('wrong-code')
     const user = this.users.get(state.username)
     if (!user?.otpSecret) return reject('wrong-code')
     if (user.disabled) return reject('user-disabled')
     const verdict = this.codes.check(user.name, user.otpSecret, secret ?? '', this.wallClock())
-    if (verdict === 'accepted') return accept(user.name, user)
+    if (verdict === 'accepted') return accept(identityOf(user.name, user, state.method, certificate?.fingerprint))
     return reject(verdict === 'blocked' ? 'too-many-codes' : 'wrong-code')
   }
 
@@ -149,13 +154,26 @@ export class ConfiguredAuthenticator implements Authenticator {
   }
 }
 
-function accept(username: string, user: User | undefined): AuthenticationResult {
-  return { verdict: 'accept', username, facts: user ? factsOf(user) : noFacts }
+function accept(identity: Identity): AuthenticationResult {
+  return { verdict: 'accept', identity }
 }
 
-function factsOf(user: User): UserFacts {
-  const { groups, addresses, rate } = user
-  return { groups, addresses: addresses.map(String), ...(rate && { rate }) }
+function identityOf(
+  username: string,
+  user: User | undefined,
+  method: LoginMethod,
+  certificateFingerprint: string | undefined,
+): Identity {
+  return {
+    username,
+    authenticator: 'local',
+    method,
+    groups: user?.groups ?? [],
+    addresses: user?.addresses.map(String) ?? [],
+    ...(user?.rate && { rate: user.rate }),
+    claims: {},
+    ...(certificateFingerprint !== undefined && { certificateFingerprint }),
+  }
 }
 
 function reject(reason: RejectReason): AuthenticationResult {

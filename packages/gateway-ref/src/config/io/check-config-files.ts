@@ -1,4 +1,6 @@
+import { loadPolicy } from '../../access/io/load-policy.ts'
 import { readUsersFile } from '../../auth/io/users-file.ts'
+import { GatewayError } from '../../errors.ts'
 import {
   certificateBlocks,
   IdentityError,
@@ -20,11 +22,12 @@ const day = 24 * 3600 * 1000
  * @param now wall-clock milliseconds
  */
 export async function checkConfigFiles(config: FileSections, now: number = Date.now()): Promise<ConfigProblem[]> {
-  const { tls, auth } = config
+  const { tls, auth, access } = config
   const found = await Promise.all([
     tls ? checkIdentity(tls, now) : [],
     auth ? checkClientCa(auth, now) : [],
     auth ? checkUsers(auth) : [],
+    access === undefined ? [] : checkPolicy(access),
   ])
   return found.flat()
 }
@@ -87,6 +90,16 @@ async function checkUsers(auth: AuthConfig): Promise<readonly ConfigProblem[]> {
     return [{ severity: 'warning', path, message }]
   } catch (error) {
     return [{ severity: 'error', path, message: error instanceof Error ? error.message : String(error) }]
+  }
+}
+
+async function checkPolicy(file: string): Promise<readonly ConfigProblem[]> {
+  try {
+    return (await loadPolicy(file)).warnings
+  } catch (error) {
+    if (error instanceof GatewayError)
+      return error.problems.map(problem => ({ ...problem, path: problem.source ? problem.path : ['access'] }))
+    throw error
   }
 }
 

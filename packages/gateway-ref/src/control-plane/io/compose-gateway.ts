@@ -1,5 +1,9 @@
 import type { CredentialsAnswer, CredentialsCheck } from '@twinbore/core'
 import { ControlListener, systemClock, systemRandom } from '@twinbore/core/io'
+import type { AccessPolicy } from '../../access/access-policy.ts'
+import { loadPolicy } from '../../access/io/load-policy.ts'
+import type { Authenticator } from '../../auth/authenticator.ts'
+import { AuthenticatorStack } from '../../auth/io/authenticator-stack.ts'
 import { ConfiguredAuthenticator } from '../../auth/io/configured-authenticator.ts'
 import { certificateField } from '../../auth/login-options.ts'
 import type { GatewayConfig } from '../../config/gateway-config.ts'
@@ -14,6 +18,7 @@ import { createEgress } from '../../egress/io/create-egress.ts'
 import { loadServerIdentity, readPem, type ServerIdentity } from '../../identity/io/server-identity.ts'
 import { UndoList } from '../../io/undo-list.ts'
 import type { Logger } from '../../log/logger.ts'
+import { AccessControl } from '../access-control.ts'
 import { AddressLeases } from '../address-leases.ts'
 import { numbersFor } from '../session-numbers.ts'
 import { type BoundPort, bindPort } from './bind-port.ts'
@@ -25,6 +30,8 @@ export interface ComposeOptions {
   readonly log: Logger
   readonly instance: string | undefined
   readonly egress: Egress | undefined
+  /** Asked before those of the configuration. */
+  readonly authenticators: readonly Authenticator[]
   readonly redirect: EgressSettings['redirect']
   readonly preferredDriver: 'worker' | 'loop' | undefined
   readonly events: Omit<SessionHostEvents, 'released' | 'failed'>
@@ -35,7 +42,8 @@ export interface ComposeOptions {
 /** What a running gateway is made of. `undo` takes everything back. */
 export interface RunningGateway {
   readonly identity: ServerIdentity
-  readonly authenticator: ConfiguredAuthenticator
+  readonly authenticator: AuthenticatorStack
+  readonly access: AccessControl
   readonly listener: ControlListener
   readonly bound: BoundPort
   readonly egress: Egress
@@ -68,7 +76,10 @@ async function compose(config: GatewayConfig, options: ComposeOptions, undo: Und
   const { log } = options
   const identity = await loadServerIdentity(config.tls)
   const clientCa = config.auth.clientCa && (await readPem(config.auth.clientCa, 'certificate'))
-  const authenticator = await ConfiguredAuthenticator.open(config.auth)
+  const authenticator = await openAuthenticators(config, options)
+  undo.add(() => authenticator.close())
+
+  const access = new AccessControl(await openPolicy(config), () => systemClock.wallClock())
 
   const { offload } = config.dataPlane
   const recordCipher = configuredStreamCipher(config.dataPlane)
@@ -125,7 +136,8 @@ async function compose(config: GatewayConfig, options: ComposeOptions, undo: Und
     leases,
     datagramPort: bound.sockets.length > 0 ? bound.port : undefined,
     openStream: streams.open,
-    factsOf: username => authenticator.factsOf(username),
+    recheck: identity => authenticator.recheck(identity),
+    access,
     events: {
       ...options.events,
       failed: options.onLost,
@@ -154,17 +166,43 @@ async function compose(config: GatewayConfig, options: ComposeOptions, undo: Und
 
   const accepting = host
   listener.on('tunnel', attempt => accepting.acceptTunnel(attempt))
-  return { identity, authenticator, listener, bound, egress, host, plane, streams, undo }
+  return { identity, authenticator, access, listener, bound, egress, host, plane, streams, undo }
+}
+
+async function openAuthenticators(
+  config: GatewayConfig,
+  { authenticators, log }: ComposeOptions,
+): Promise<AuthenticatorStack> {
+  return new AuthenticatorStack([...authenticators, await ConfiguredAuthenticator.open(config.auth)], {
+    onFault: (name, fault) => log.error('an authenticator failed', { authenticator: name, reason: fault }),
+  })
+}
+
+/** The access policy that a configuration names. @throws GatewayError with every mistake in it */
+export async function openPolicy({ access }: GatewayConfig): Promise<AccessPolicy | undefined> {
+  return access === undefined ? undefined : (await loadPolicy(access)).policy
 }
 
 async function checkCredentials(
-  authenticator: ConfiguredAuthenticator,
+  authenticator: AuthenticatorStack,
   check: CredentialsCheck,
   log: Logger,
 ): Promise<CredentialsAnswer> {
-  const result = await authenticator.check(check, AbortSignal.timeout(30_000))
-  if (result.verdict === 'reject' || result.verdict === 'unavailable') {
-    log.warn('login refused', { user: check.username, remote: check.remoteAddress, reason: result.reason })
+  const result = await authenticator.check(check)
+  if (result.verdict === 'accept') {
+    const { identity, group } = result
+    return { verdict: 'accept', username: identity.username, details: identity, ...(group !== undefined && { group }) }
+  }
+  if (result.verdict !== 'challenge') {
+    const { reason, detail } = result
+    const user = check.username === '' ? undefined : check.username
+    log.warn('login refused', {
+      user,
+      remote: check.remoteAddress,
+      authenticator: result.authenticator,
+      reason,
+      detail,
+    })
   }
   return result
 }

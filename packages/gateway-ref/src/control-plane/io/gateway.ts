@@ -1,5 +1,6 @@
 import { createSecureContext } from 'node:tls'
 import { EventEmitter } from 'eventemitter3'
+import type { Authenticator } from '../../auth/authenticator.ts'
 import type { GatewayConfig } from '../../config/gateway-config.ts'
 import type { PlaneStats } from '../../data-plane/engine.ts'
 import type { StreamRecordStats } from '../../data-plane/stream/io/stream-opener.ts'
@@ -11,7 +12,7 @@ import { loadServerIdentity, readPem, type ServerIdentity } from '../../identity
 import { type Logger, silentLogger } from '../../log/logger.ts'
 import { needsRestart } from '../needs-restart.ts'
 import type { GatewayEvents, SessionFacts } from '../session-facts.ts'
-import { composeGateway, type RunningGateway } from './compose-gateway.ts'
+import { composeGateway, openPolicy, type RunningGateway } from './compose-gateway.ts'
 import { refusedDestinations } from './refused-destinations.ts'
 import { logSessions } from './session-lines.ts'
 
@@ -23,6 +24,8 @@ export interface GatewayHands {
   readonly instance?: string
   /** What `dataPlane.driver: auto` stands for where it can be had. @defaultValue 'loop' */
   readonly preferredDriver?: 'worker' | 'loop'
+  /** Plug-ins that are asked who may come in, before those of the configuration. @defaultValue none */
+  readonly authenticators?: readonly Authenticator[]
   /** The way out. @defaultValue what the configuration asks for */
   readonly egress?: Egress
   /**
@@ -133,11 +136,12 @@ export class Gateway extends EventEmitter<GatewayEvents> implements RunnableGate
 
   async start(): Promise<void> {
     if (this.starting || this.stopping) throw new TypeError('a gateway is started once')
-    const { log, instance, egress, redirect, preferredDriver } = this.hands
+    const { log, instance, egress, authenticators = [], redirect, preferredDriver } = this.hands
     this.starting = composeGateway(this.config, {
       log: log ?? silentLogger,
       instance,
       egress,
+      authenticators,
       redirect,
       preferredDriver,
       events: {
@@ -193,7 +197,9 @@ export class Gateway extends EventEmitter<GatewayEvents> implements RunnableGate
     const clientCa = config.auth.clientCa && (await readPem(config.auth.clientCa, 'certificate'))
     const tls = { cert: identity.chain, key: identity.key }
     createSecureContext({ ...tls, ...(clientCa !== undefined && { ca: clientCa }) })
+    const policy = await openPolicy(config)
     await running.authenticator.reload()
+    running.access.policy = policy
     running.listener.setSecureContext(tls, clientCa)
     running.plane.command({ type: 'set-destinations', destinations: refusedDestinations(config) })
     running.host.reconfigure(config)

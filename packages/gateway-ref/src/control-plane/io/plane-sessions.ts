@@ -108,8 +108,8 @@ export class PlaneSessions implements DataPlaneHost {
 }
 
 /** What the data plane installs for a session. */
-export function entryOf({ addresses }: Holding<LiveSession>, mtu: number): SessionEntry {
-  return { ipv4: addresses.ipv4?.bytes, ipv6: addresses.ipv6?.bytes, mtu }
+export function entryOf({ addresses, permissions }: Holding<LiveSession>, mtu: number): SessionEntry {
+  return { ipv4: addresses.ipv4?.bytes, ipv6: addresses.ipv6?.bytes, mtu, ...(permissions && { permissions }) }
 }
 
 /** From now on the session's newest App-ID, and no other, opens its datagram channel. */

@@ -11,17 +11,28 @@ import {
 } from '@twinbore/core'
 import { type Driver, drive, type LoginContext, type SessionGrant, type TunnelAttempt } from '@twinbore/core/io'
 import type { Clock, Milliseconds, Random } from '@twinbore/core/runtime'
-import type { UserFacts } from '../../auth/authenticator.ts'
+import type { AccessTerms } from '../../access/access-policy.ts'
+import type { AccessDecision } from '../../access/decide-access.ts'
+import type { Identity } from '../../auth/authenticator.ts'
 import type { GatewayConfig } from '../../config/gateway-config.ts'
 import type { DataPlane } from '../../data-plane/data-plane.ts'
 import type { Logger } from '../../log/logger.ts'
+import {
+  type AccessControl,
+  longestSeconds,
+  planePermissions,
+  refusalText,
+  samePermissions,
+} from '../access-control.ts'
 import type { AddressLeases, LeasedAddresses } from '../address-leases.ts'
 import { closeReasons, endReasonOf } from '../end-reasons.ts'
 import { type GrantInput, grantParameters } from '../grant-parameters.ts'
 import { bytesOf, factsOf, type Holding, newHolding } from '../holding.ts'
+import { identityOf } from '../identity-of.ts'
 import { leaseFor } from '../lease-for.ts'
 import { rateOf } from '../rate-of.ts'
 import { registryLimits } from '../registry-limits.ts'
+import { Reviews } from '../reviews.ts'
 import type { SessionFacts } from '../session-facts.ts'
 import { numbersFor } from '../session-numbers.ts'
 import type { OpenStream } from '../session-stream.ts'
@@ -35,7 +46,7 @@ export interface SessionHostEvents {
   resumed(facts: SessionFacts): void
   channelChanged(facts: SessionFacts, change: ChannelChange): void
   closed(facts: SessionFacts, reason: CloseReason, seconds: number): void
-  /** Addresses are free again: what was kept for them may go. */
+  /** What was kept for addresses may go: they are free again, or what they reached is out of their reach. */
   released(addresses: LeasedAddresses, now: Milliseconds): void
   /** The data plane is lost, and with it all that the gateway is there for. */
   failed(error: Error): void
@@ -52,8 +63,10 @@ export interface SessionHostOptions {
   readonly openStream: OpenStream
   /** The UDP port that is announced; `undefined` without a datagram channel. */
   readonly datagramPort: number | undefined
-  /** What is known of a user; `undefined` when they may not come in (any more). */
-  readonly factsOf: (username: string) => UserFacts | undefined
+  /** Who somebody is by now; `undefined` when they may not come in any more. */
+  readonly recheck: (identity: Identity) => Identity | undefined
+  /** Decides what they get. */
+  readonly access: AccessControl
 }
 
 type Record = SessionRecord<Holding<LiveSession>>
@@ -72,6 +85,9 @@ export class SessionHost implements LiveSessionHost {
   private readonly options: SessionHostOptions
   private readonly registry: SessionRegistry<Holding<LiveSession>>
   private readonly registryDriver: Driver
+  /** Sessions that are to be decided about anew, as hours begin or end. */
+  private readonly reviews = new Reviews()
+  private readonly reviewDriver: Driver
   private readonly streams = new OpenStreams()
 
   constructor(options: SessionHostOptions) {
@@ -94,6 +110,14 @@ export class SessionHost implements LiveSessionHost {
       clock: this.clock,
       onOutput: (output, now) => this.handleEnded(output, now),
     })
+    this.reviewDriver = drive(this.reviews, {
+      clock: this.clock,
+      onOutput: id =>
+        this.registryDriver.input(now => {
+          const record = this.registry.find(id)
+          if (record) this.review(record, now)
+        }),
+    })
   }
 
   /** How many sessions there are, connected or not. */
@@ -113,19 +137,24 @@ export class SessionHost implements LiveSessionHost {
     this.config = config
     this.registryDriver.input(now => {
       this.registry.setLimits(registryLimits(config.session), now)
-      for (const { id, identity } of [...this.registry.sessions()]) {
-        if (!this.options.factsOf(identity.username)) this.registry.end(id, 'terminated')
-      }
-      for (const record of this.registry.sessions()) this.setRate(record)
+      for (const record of [...this.registry.sessions()]) this.review(record, now)
     })
   }
 
   /** Somebody has passed every check. */
   openSession(identity: LoginIdentity, context: LoginContext): SessionGrant {
     if (this.draining) return { refused: 'The gateway is shutting down' }
+    const known = identityOf(identity)
+    const { remoteAddress, userAgent } = context
+    const decision = this.options.access.decide(known, { remoteAddress, userAgent })
+    if (decision.effect === 'refuse') {
+      this.tellRefusal(known, decision, remoteAddress)
+      return { refused: refusalText(decision) }
+    }
+    const maxSeconds = longestSeconds(decision.terms, known, this.clock.wallClock())
     let grant: SessionGrant = { refused: 'Internal error' }
     this.registryDriver.input(now => {
-      const opened = this.registry.open(identity, now)
+      const opened = this.registry.open(identity, now, maxSeconds)
       if ('refused' in opened) {
         const text = opened.refused === 'user-limit' ? 'Too many sessions of this user' : 'Too many sessions'
         this.options.log.warn('session refused', {
@@ -152,19 +181,28 @@ export class SessionHost implements LiveSessionHost {
         return
       }
       const { session, stream } = connected
-      const user = this.options.factsOf(session.identity.username)
-      if (!user) {
+      const identity = this.recheck(session.identity)
+      if (!identity) {
         attempt.refuse(401, 'The user may not connect any more')
         this.registry.end(session.id, 'terminated')
         return
       }
-      const holding = session.lease ?? this.hold(session, user, attempt, now)
+      const { remoteAddress, request } = attempt
+      const decision = this.options.access.decide(identity, { remoteAddress, userAgent: request.userAgent })
+      if (decision.effect === 'refuse') {
+        this.tellRefusal(identity, decision, remoteAddress)
+        attempt.refuse(401, refusalText(decision))
+        this.registry.end(session.id, 'terminated')
+        return
+      }
+      const holding = session.lease ?? this.hold(identity, decision.terms, attempt, now)
       if (typeof holding === 'string') {
         attempt.refuse(503, holding)
         this.registry.end(session.id, 'terminated')
         return
       }
       session.lease = holding
+      this.takeDecision(session, holding, decision, now)
       const isConnected = this.connect(session, holding, attempt, now)
       // The client has gone meanwhile; a stream from before may be left.
       if (!isConnected && !holding.live?.hasStream) this.registry.streamLost(session.id, stream, now)
@@ -192,6 +230,7 @@ export class SessionHost implements LiveSessionHost {
   async stop(): Promise<void> {
     this.endAll('gateway-shutdown')
     this.registryDriver.stop()
+    this.reviewDriver.stop()
     await this.streams.closed()
   }
 
@@ -229,21 +268,71 @@ export class SessionHost implements LiveSessionHost {
   }
 
   private hold(
-    { identity }: Record,
-    user: UserFacts,
+    identity: Identity,
+    terms: AccessTerms,
     { request, remoteAddress, pskKey }: TunnelAttempt,
     now: Milliseconds,
   ): Holding<LiveSession> | string {
     const { leases, log } = this.options
-    const addresses = leaseFor(leases, { identity, user, request }, log, now)
+    const addresses = leaseFor(leases, { identity, terms, request }, log, now)
     if (typeof addresses === 'string') return addresses
     return newHolding(addresses, { remoteAddress, userAgent: request.userAgent, pskKey })
+  }
+
+  /** Decides anew about somebody who is in: they may have to leave, or get other terms. */
+  private review(record: Record, now: Milliseconds): void {
+    const identity = this.recheck(record.identity)
+    if (!identity) {
+      this.registry.end(record.id, 'terminated')
+      return
+    }
+    const { lease } = record
+    // Before its first tunnel there is nothing to take away: it is decided then.
+    if (!lease) return
+    const { remoteAddress, userAgent } = lease
+    const decision = this.options.access.decide(identity, { remoteAddress, userAgent })
+    if (decision.effect === 'refuse') {
+      this.tellRefusal(identity, decision, remoteAddress)
+      this.registry.end(record.id, 'terminated')
+      return
+    }
+    this.takeDecision(record, lease, decision, now)
+    this.setRate(record)
+  }
+
+  /** From now on a session has these terms. What it may not reach any more is out of its reach at once, flows included. */
+  private takeDecision(
+    record: Record,
+    holding: Holding<LiveSession>,
+    { rule, effect, terms, changesAt }: AccessDecision,
+    now: Milliseconds,
+  ): void {
+    const permissions = planePermissions(terms)
+    holding.terms = terms
+    this.reviews.set(record.id, changesAt === undefined ? undefined : now + changesAt - this.clock.wallClock())
+    this.reviewDriver.settle()
+    if (samePermissions(permissions, holding.permissions)) return
+    holding.permissions = permissions
+    const user = record.identity.username
+    this.options.log.info('session may reach other destinations', { session: String(record.id), user, effect, rule })
+    if (!holding.live) return
+    this.plane.command({ type: 'set-permissions', session: holding.live.index, permissions })
+    if (permissions) this.options.events.released(holding.addresses, now)
+  }
+
+  private tellRefusal({ username, token }: Identity, { rule, trace }: AccessDecision, remote: string): void {
+    const because = trace.at(-1)?.because
+    this.options.log.warn('access refused', { user: username, remote, rule, because, token: token?.id })
+  }
+
+  private recheck(identity: LoginIdentity): Identity | undefined {
+    return this.options.recheck(identityOf(identity))
   }
 
   /** Tells the data plane what a session may carry, unless it knows. */
   private setRate({ identity, lease }: Record): void {
     if (!lease?.live) return
-    const rate = rateOf(this.config.session, this.options.factsOf(identity.username)?.rate)
+    const rate = rateOf(this.config.session, { ...lease.terms.rate, ...this.recheck(identity)?.rate })
     if (rate.upload === lease.rate.upload && rate.download === lease.rate.download) return
     lease.rate = rate
     this.plane.command({ type: 'set-rate', session: lease.live.index, rate })
@@ -273,6 +362,7 @@ export class SessionHost implements LiveSessionHost {
       outerFamily: attempt.remoteAddress.includes(':') ? 6 : 4,
       datagram,
       sessionRemainingSeconds: this.registry.remainingSeconds(record, now),
+      terms: holding.terms,
     }
     const parameters = grantParameters(this.config, input)
     const isNew = holding.live === undefined
@@ -328,6 +418,7 @@ export class SessionHost implements LiveSessionHost {
   /** Nothing is left of a session: its addresses are free. */
   private release(record: Record, now: Milliseconds): void {
     const holding = record.lease
+    this.reviews.set(record.id, undefined)
     if (!holding) return
     record.lease = undefined
     this.options.leases.release(holding.addresses, now)
