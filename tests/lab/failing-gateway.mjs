@@ -1,6 +1,6 @@
 // A gateway whose data plane can be made to die, and that tells its counters: one command a line on standard input.
 //   node [--expose-gc] failing-gateway.mjs CONFIG
-//     throw | exit | hang [BYTES] [WORKER]   the data plane, or one of its workers, dies (or goes on for ever) when its device has carried so many bytes more
+//     throw | exit | hang [BYTES] [WORKER]   the data plane, or one of its workers, dies (or goes on for ever) when the devices of all have carried so many bytes more
 //     stats                         answers "stats {...}": what the gateway counts, its sessions, ciphers of libcrypto in use
 //     places                        answers "places {...}": of several workers, which have what of sessions
 //     memory                        collects garbage and answers "memory {...}"
@@ -49,8 +49,8 @@ const ways = {
     })
   },
 }
-function carried(plane) {
-  const { bytesRead, bytesWritten } = plane.stats().device
+function carried() {
+  const { bytesRead, bytesWritten } = gateway.stats().device
   return bytesRead + bytesWritten
 }
 
@@ -82,8 +82,8 @@ for await (const line of lines) {
   if (!gateway.running) break
   const plane = workersOf(gateway.running.plane)[worker]
   const before = plane.restarts
-  const enough = carried(plane) + Number(bytes)
-  while (carried(plane) < enough) await new Promise(resolve => setTimeout(resolve, 5))
+  const enough = carried() + Number(bytes)
+  while (carried() < enough) await new Promise(resolve => setTimeout(resolve, 5))
   const began = performance.now()
   ways[way](plane)
   const died = setInterval(() => {
