@@ -1,9 +1,9 @@
 import { z } from 'zod'
-import { type ConfigProblem, formatValue } from '../config/config-problem.ts'
+import { formatValue } from '../config/config-problem.ts'
 import { address, flag, list, section, textSetting } from '../config/setting.ts'
 import type { YamlSource } from '../config/yaml-source.ts'
 import type { AccessFacts } from './access-policy.ts'
-import { problemsOf } from './schema-problems.ts'
+import { type ReadBySchema, readBySchema } from './read-by-schema.ts'
 
 /** Facts as people write them, for explaining and testing policies. */
 export interface WrittenFacts {
@@ -25,9 +25,8 @@ const claims = z.record(z.string(), z.unknown(), {
   error: ({ input }) => `${formatValue(input)} is not a section of claims; write e.g. { tid: corp }`,
 })
 
-/** Whether it is one on the calendar, whoever reads the clock finds out. */
 const momentPattern =
-  /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)$/
+  /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$/
 const moment = textSetting<string>('a moment with its zone', '2026-11-25T10:00:00+01:00', value =>
   momentPattern.test(value) ? value : undefined,
 )
@@ -37,7 +36,7 @@ export const factsSchema: z.ZodType<WrittenFacts> = section(
     user: text('a user name', 'anna').optional(),
     groups: list(text('a group name', 'staff'), '[staff]').optional(),
     method: text('a login method', 'token').optional(),
-    authenticator: text('the name of an authenticator', 'users').optional(),
+    authenticator: text('the name of an authenticator', 'local').optional(),
     claims: claims.optional(),
     device: section(
       {
@@ -61,7 +60,7 @@ export function accessFacts(written: WrittenFacts, now: number): AccessFacts {
     username: written.user ?? 'someone',
     groups: written.groups ?? [],
     method: written.method ?? (written.claims ? 'token' : 'password'),
-    authenticator: written.authenticator ?? (written.claims ? 'oidc' : 'users'),
+    authenticator: written.authenticator ?? (written.claims ? 'oidc' : 'local'),
     claims: written.claims ?? {},
     device: written.device ?? {},
     userAgent: written.userAgent,
@@ -70,14 +69,7 @@ export function accessFacts(written: WrittenFacts, now: number): AccessFacts {
   }
 }
 
-/** Reads a file of facts. */
-export function readFacts(yaml: YamlSource): {
-  readonly facts: WrittenFacts | undefined
-  readonly problems: readonly ConfigProblem[]
-} {
-  if (yaml.problems.length > 0) return { facts: undefined, problems: yaml.problems }
-  const result = factsSchema.safeParse(yaml.value ?? {})
-  return result.success
-    ? { facts: result.data, problems: [] }
-    : { facts: undefined, problems: problemsOf(result.error, yaml) }
+/** Reads a file of facts; an empty one has none. */
+export function readFacts(yaml: YamlSource): ReadBySchema<WrittenFacts> {
+  return readBySchema(factsSchema, { ...yaml, value: yaml.value ?? {} })
 }

@@ -12,14 +12,12 @@ export interface Destination {
 /** Whether one of the permissions covers a destination. `undefined` permissions are those of everybody: all. */
 export function permits(permissions: readonly Permission[] | undefined, destination: Destination): boolean {
   if (!permissions) return true
+  const { address, protocol: asked, port = 0 } = destination
   return permissions.some(
     ({ to, protocol, ports }) =>
-      to.contains(destination.address) &&
-      (protocol === undefined || protocol === destination.protocol) &&
-      (!ports ||
-        ports.some(
-          ({ first, last }) => isPort(destination.port) && first <= destination.port && destination.port <= last,
-        )),
+      to.contains(address) &&
+      (protocol === undefined || protocol === asked) &&
+      (!ports || ports.some(({ first, last }) => first <= port && port <= last)),
   )
 }
 
@@ -33,8 +31,4 @@ export function readDestination(text: string): Destination | undefined {
   if (protocol === undefined) return { address, protocol: 'icmp' }
   const number = Number(port)
   return number >= 1 && number <= 65_535 ? { address, protocol: protocol as 'tcp' | 'udp', port: number } : undefined
-}
-
-function isPort(port: number | undefined): port is number {
-  return port !== undefined
 }

@@ -1,12 +1,11 @@
 import type { z } from 'zod'
-import type { ConfigProblem } from '../config/config-problem.ts'
 import { list, path, section, textSetting, word } from '../config/setting.ts'
 import type { YamlSource } from '../config/yaml-source.ts'
 import type { AccessPolicy } from './access-policy.ts'
 import { type AccessDecision, decideAccess } from './decide-access.ts'
 import { accessFacts, factsSchema, type WrittenFacts } from './facts-file.ts'
 import { type Destination, permits, readDestination } from './permissions.ts'
-import { problemsOf } from './schema-problems.ts'
+import { type ReadBySchema, readBySchema } from './read-by-schema.ts'
 
 /** A file that says what a policy is to decide, for `twinbore policy test`. */
 export interface PolicyCases {
@@ -72,14 +71,8 @@ const schema: z.ZodType<PolicyCases> = section(
 )
 
 /** Reads a file of cases. */
-export function readPolicyCases(yaml: YamlSource): {
-  cases: PolicyCases | undefined
-  problems: readonly ConfigProblem[]
-} {
-  if (yaml.problems.length > 0) return { cases: undefined, problems: yaml.problems }
-  const result = schema.safeParse(yaml.value)
-  if (result.success) return { cases: result.data, problems: [] }
-  return { cases: undefined, problems: problemsOf(result.error, yaml) }
+export function readPolicyCases(yaml: YamlSource): ReadBySchema<PolicyCases> {
+  return readBySchema(schema, yaml)
 }
 
 /** Decides every case, and says where the policy differs. @param timeOf - the wall clock at a moment, or now */

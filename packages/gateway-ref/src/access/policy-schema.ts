@@ -132,7 +132,7 @@ function condition(level: number): z.ZodType<Condition> {
       user: several(likeness('a user name', 'anna'), 'anna').optional(),
       group: several(text('a group name', 'staff'), 'staff').optional(),
       method: several(text('a login method', 'token'), 'token').optional(),
-      authenticator: several(text('the name of an authenticator', 'users'), 'users').optional(),
+      authenticator: several(text('the name of an authenticator', 'local'), 'local').optional(),
       claims: z
         .record(z.string(), claimTest, {
           error: ({ input }) => `${formatValue(input)} is not a section of claims; write e.g. ${claimExample}`,

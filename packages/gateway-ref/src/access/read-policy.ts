@@ -2,7 +2,7 @@ import type { ConfigPath, ConfigProblem } from '../config/config-problem.ts'
 import type { YamlSource } from '../config/yaml-source.ts'
 import type { AccessPolicy, AccessRule } from './access-policy.ts'
 import { namesIn, policySchema } from './policy-schema.ts'
-import { problemsOf } from './schema-problems.ts'
+import { readBySchema } from './read-by-schema.ts'
 
 /** What came of a policy file: a policy exactly when no problem is an error. */
 export interface ReadPolicy {
@@ -12,13 +12,11 @@ export interface ReadPolicy {
 
 /** Reads a policy. Every mistake is found in one go, each with its line. */
 export function readPolicy(yaml: YamlSource): ReadPolicy {
-  const problems: ConfigProblem[] = [...yaml.problems]
-  if (problems.length > 0) return { policy: undefined, problems }
+  const { value: policy, problems: mistakes } = readBySchema(policySchema, yaml, namesIn)
+  if (!policy) return { policy, problems: mistakes }
+  const problems: ConfigProblem[] = []
   const report = (severity: ConfigProblem['severity'], path: ConfigPath, message: string) =>
     problems.push({ severity, path, message, source: yaml.locate(path) })
-  const result = policySchema.safeParse(yaml.value)
-  if (!result.success) return { policy: undefined, problems: problemsOf(result.error, yaml, namesIn) }
-  const policy = result.data
   for (const part of ['rules', 'grants'] as const) {
     const places = new Map<string, number>()
     for (const [i, { name }] of policy[part].entries()) {

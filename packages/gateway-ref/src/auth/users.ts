@@ -1,7 +1,7 @@
 import { IpAddress } from '@twinbore/core/address'
 import { type ConfigPath, type ConfigProblem, formatValue } from '../config/config-problem.ts'
 import { RATE_TEXT, readRate } from '../config/setting.ts'
-import { nearest } from '../config/suggestion.ts'
+import { unknownKey } from '../config/suggestion.ts'
 import type { YamlSource } from '../config/yaml-source.ts'
 import type { UserRate } from './authenticator.ts'
 import { fromBase32 } from './base32.ts'
@@ -66,8 +66,7 @@ function readUser(name: string, value: unknown, report: (path: ConfigPath, messa
   const record = isRecord(value) ? value : {}
   for (const key of Object.keys(record)) {
     if (knownKeys.includes(key)) continue
-    const guess = nearest(key, knownKeys)
-    report([key], `unknown key; ${guess ? `did you mean '${guess}'?` : `known here: ${knownKeys.join(', ')}`}`)
+    report([key], unknownKey(key, knownKeys))
   }
   return {
     name,

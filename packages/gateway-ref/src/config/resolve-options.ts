@@ -5,7 +5,7 @@ import type { GatewayConfig, PemSource } from './gateway-config.ts'
 import { namesInSection } from './json-schema.ts'
 import { requiredSections, sectionSchemas } from './schema.ts'
 import { checkSections } from './semantic-checks.ts'
-import { nearest } from './suggestion.ts'
+import { unknownKey } from './suggestion.ts'
 
 /** What came of a configuration: complete exactly when no problem is an error. */
 export interface ResolvedOptions {
@@ -34,7 +34,7 @@ export function resolveGatewayOptions(options: unknown, resolvePath: (path: stri
 
   const sections: Record<string, unknown> = {}
   const unknown = Object.keys(options).filter(name => !Object.hasOwn(sectionSchemas, name))
-  for (const name of unknown) error([name], unknownKey(name, []))
+  for (const name of unknown) error([name], unknownKey(name, namesInSection([])))
   for (const [name, schema] of Object.entries(sectionSchemas)) {
     // An empty section in YAML is null: the same as none.
     const written = options[name] ?? undefined
@@ -55,16 +55,10 @@ export function resolveGatewayOptions(options: unknown, resolvePath: (path: stri
 function report(issue: z.core.$ZodIssue, section: string, error: (path: ConfigPath, message: string) => void): void {
   const path = [section, ...issue.path.map(step => (typeof step === 'symbol' ? String(step) : step))]
   if (issue.code === 'unrecognized_keys') {
-    for (const key of issue.keys) error([...path, key], unknownKey(key, path))
+    for (const key of issue.keys) error([...path, key], unknownKey(key, namesInSection(path)))
   } else {
     error(path, issue.message)
   }
-}
-
-function unknownKey(key: string, section: ConfigPath): string {
-  const known = namesInSection(section)
-  const guess = nearest(key, known)
-  return guess === undefined ? `unknown key; known here: ${known.join(', ')}` : `unknown key; did you mean '${guess}'?`
 }
 
 function filesOf({ tls, auth, access }: FileSections, resolvePath: (path: string) => string): FileSections {

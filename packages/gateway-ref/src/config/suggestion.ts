@@ -13,6 +13,13 @@ export function nearest(word: string, words: readonly string[]): string | undefi
   return best
 }
 
+/** What is told of a key that isn't known, among those that may stand in its place. */
+export function unknownKey(key: string, known: readonly string[]): string {
+  const guess = nearest(key, known)
+  if (guess !== undefined) return `unknown key; did you mean '${guess}'?`
+  return known.length > 0 ? `unknown key; known here: ${known.join(', ')}` : 'unknown key'
+}
+
 /** Optimal string alignment distance. */
 function editDistance(a: string, b: string): number {
   if (Math.abs(a.length - b.length) > 8) return Number.POSITIVE_INFINITY

@@ -13,6 +13,7 @@ import { allocateMesh, Handover, WorkerMesh } from '../../src/data-plane/mesh/wo
 import { PacketRing } from '../../src/data-plane/rings/packet-ring.ts'
 import { Carrier, trafficCells } from '../../src/data-plane/session-table.ts'
 import { PacketHost } from '../support/packet-host.ts'
+import { smallPlane } from '../support/small-plane.ts'
 
 const server = '192.0.2.9'
 
@@ -35,26 +36,15 @@ class World {
   private readonly posted: PlaneCommand[] = []
 
   constructor(mesh?: WorkerMesh) {
-    const engine = new DataPlaneEngine(
-      {
-        capacity: 4,
-        maxAssociations: 4,
-        translation: undefined,
-        destinations: { pools: [], ownAddresses: [], allowed: [] },
-        gatewayAddresses: {},
-        mtu: 1400,
-        activityIntervalMs: 50,
-      },
-      {
-        device: this.network.device,
-        socket: undefined,
-        crypto: nodeCrypto,
-        random: seededRandom(1),
-        totals: new Float64Array(trafficCells(4)),
-        mesh,
-        sendOnStream: (session, bytes, offset, length) => void this.toStreams.push(bytes, offset, length, session),
-      },
-    )
+    const engine = new DataPlaneEngine(smallPlane, {
+      device: this.network.device,
+      socket: undefined,
+      crypto: nodeCrypto,
+      random: seededRandom(1),
+      totals: new Float64Array(trafficCells(4)),
+      mesh,
+      sendOnStream: (session, bytes, offset, length) => void this.toStreams.push(bytes, offset, length, session),
+    })
     let ready: number[] = []
     this.loop = new PlaneLoop(engine, {
       wait: {

@@ -14,6 +14,7 @@ import { STATUS_WORDS, StatusWord } from '../../src/data-plane/io/worker-protoco
 import { PacketRing } from '../../src/data-plane/rings/packet-ring.ts'
 import { Carrier, trafficCells } from '../../src/data-plane/session-table.ts'
 import { PacketHost } from '../support/packet-host.ts'
+import { smallPlane } from '../support/small-plane.ts'
 
 const server = '192.0.2.9'
 const client = '10.77.0.5'
@@ -126,28 +127,17 @@ class World {
   private begin(): PlaneLoop {
     const { fate, status } = this
     const toStreams = new PacketRing(this.rings.memory.toStreams)
-    const engine = new DataPlaneEngine(
-      {
-        capacity: 4,
-        maxAssociations: 4,
-        translation: undefined,
-        destinations: { pools: [], ownAddresses: [], allowed: [] },
-        gatewayAddresses: {},
-        mtu: 1400,
-        activityIntervalMs: 50,
+    const engine = new DataPlaneEngine(smallPlane, {
+      device: this.network.device,
+      socket: undefined,
+      crypto: nodeCrypto,
+      random: seededRandom(1),
+      totals: new Float64Array(trafficCells(4)),
+      sendOnStream: (session, bytes, offset, length) => {
+        fate.step()
+        toStreams.push(bytes, offset, length, session)
       },
-      {
-        device: this.network.device,
-        socket: undefined,
-        crypto: nodeCrypto,
-        random: seededRandom(1),
-        totals: new Float64Array(trafficCells(4)),
-        sendOnStream: (session, bytes, offset, length) => {
-          fate.step()
-          toStreams.push(bytes, offset, length, session)
-        },
-      },
-    )
+    })
     this.posted = [
       [
         { type: 'install-session', session: 0, entry: { ipv4: IpAddress.of(client).bytes, mtu: 1400 } },

@@ -1,9 +1,6 @@
-import { readFile } from 'node:fs/promises'
 import type { ConfigProblem } from '../../config/config-problem.ts'
 import { configurationError } from '../../config/configuration-error.ts'
-import { readYaml, type YamlSource } from '../../config/yaml-source.ts'
-import { GatewayError } from '../../errors.ts'
-import { describeSystemError } from '../../identity/io/server-identity.ts'
+import { readSource } from '../../config/io/read-source.ts'
 import type { AccessPolicy } from '../access-policy.ts'
 import { type PolicyCases, readPolicyCases } from '../policy-cases.ts'
 import { readPolicy } from '../read-policy.ts'
@@ -28,18 +25,7 @@ export async function loadPolicy(file: string): Promise<LoadedPolicy> {
 
 /** Reads a file of cases. @throws GatewayError as `loadPolicy` */
 export async function loadPolicyCases(file: string): Promise<PolicyCases> {
-  const { cases, problems } = readPolicyCases(await readSource(file))
+  const { value: cases, problems } = readPolicyCases(await readSource(file))
   if (!cases) throw configurationError(problems)
   return cases
-}
-
-/** Reads YAML, or JSON, which is YAML too. @throws GatewayError when it can't be read */
-export async function readSource(file: string): Promise<YamlSource> {
-  try {
-    return readYaml(await readFile(file, 'utf8'), file)
-  } catch (cause) {
-    const message = `${file}: can't be read: ${describeSystemError(cause)}`
-    const problem: ConfigProblem = { severity: 'error', path: [], message }
-    throw new GatewayError('ERR_GATEWAY_CONFIGURATION', message, { cause, problems: [problem] })
-  }
 }

@@ -3,10 +3,11 @@ import type { AccessFacts, AccessTerms } from '../../access/access-policy.ts'
 import { claimFacts } from '../../access/claim-facts.ts'
 import { type AccessDecision, decideAccess } from '../../access/decide-access.ts'
 import { accessFacts, readFacts, type WrittenFacts } from '../../access/facts-file.ts'
-import { loadPolicy, loadPolicyCases, readSource } from '../../access/io/load-policy.ts'
+import { loadPolicy, loadPolicyCases } from '../../access/io/load-policy.ts'
 import { runPolicyCases } from '../../access/policy-cases.ts'
 import { type ConfigProblem, formatProblem } from '../../config/config-problem.ts'
 import { configurationError } from '../../config/configuration-error.ts'
+import { readSource } from '../../config/io/read-source.ts'
 import { GatewayError } from '../../errors.ts'
 import type { ProgramContext } from './program-context.ts'
 
@@ -54,7 +55,7 @@ function timeOf(at: string | undefined): number {
 }
 
 async function loadFacts(file: string): Promise<WrittenFacts> {
-  const { facts, problems } = readFacts(await readSource(file))
+  const { value: facts, problems } = readFacts(await readSource(file))
   if (!facts) throw configurationError(problems)
   return facts
 }

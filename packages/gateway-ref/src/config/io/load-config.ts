@@ -1,15 +1,12 @@
-import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import { GatewayError } from '../../errors.ts'
-import { describeSystemError } from '../../identity/io/server-identity.ts'
 import type { ConfigProblem } from '../config-problem.ts'
 import { configurationError } from '../configuration-error.ts'
 import { overrideFromEnvironment } from '../environment.ts'
 import type { GatewayConfig } from '../gateway-config.ts'
 import type { GatewayOptions } from '../gateway-options.ts'
 import { resolveGatewayOptions } from '../resolve-options.ts'
-import { readYaml } from '../yaml-source.ts'
 import { checkConfigFiles } from './check-config-files.ts'
+import { readSource } from './read-source.ts'
 
 /** A configuration that can be used, with what is doubtful about it. */
 export interface LoadedConfig {
@@ -27,7 +24,7 @@ export async function loadConfigFile(
   file: string,
   environment: Readonly<Record<string, string | undefined>> = {},
 ): Promise<LoadedConfig> {
-  const yaml = readYaml(await readConfigFile(file), file)
+  const yaml = await readSource(file)
   if (yaml.problems.length > 0) throw configurationError(yaml.problems)
   const { options, problems: variableProblems, variableOf } = overrideFromEnvironment(yaml.value ?? {}, environment)
   const located = (problem: ConfigProblem): ConfigProblem => {
@@ -61,14 +58,4 @@ function byLine(a: ConfigProblem, b: ConfigProblem): number {
   const line = ({ source }: ConfigProblem) => (source?.type === 'file' ? source.line : Number.POSITIVE_INFINITY)
   const [first, second] = [line(a), line(b)]
   return first === second ? 0 : first - second
-}
-
-async function readConfigFile(file: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8')
-  } catch (cause) {
-    const message = `${file}: can't be read: ${describeSystemError(cause)}`
-    const problem: ConfigProblem = { severity: 'error', path: [], message }
-    throw new GatewayError('ERR_GATEWAY_CONFIGURATION', message, { cause, problems: [problem] })
-  }
 }
